@@ -1,1 +1,3 @@
-fn main(){}
+//! System tests: whole parts together, and what must stay true of the code itself.
+
+mod architecture;

@@ -1,1 +1,18 @@
-//! counters
+//! The counters processor: numbers about posts and people, counted anew whenever they may have changed.
+//!
+//! A counter is never added to: a delivery says which numbers may be wrong, and each becomes the number of live documents
+//! in the one partition that holds them. Read `measure.rs` first.
+
+mod handler;
+mod measure;
+mod options;
+mod recount;
+#[cfg(test)]
+mod tests;
+
+pub use handler::processors;
+pub use measure::Measure;
+pub use options::Options;
+
+/// Name of the processors.
+pub const NAME: &str = "counters";

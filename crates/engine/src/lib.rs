@@ -4,10 +4,37 @@
 //! `deletedAt`, `_source`). Read `handler.rs` for what a processor sees, `settle/mod.rs` for the one way anything is
 //! written, `engine.rs` for how it all runs.
 
+mod dead_letters;
+mod engine;
+mod error;
 mod handler;
+mod lag;
+mod lease;
+mod lifetime;
+mod limits;
+pub mod metrics;
+mod options;
+mod processor;
+mod range;
+mod retry;
 mod settle;
+mod shutdown;
+mod supervisor;
+mod worker;
 
+#[cfg(test)]
+mod tests;
+
+pub use engine::{Engine, Parts, Summary};
+pub use error::EngineError;
 pub use handler::{Delivery, Handler, Outcome, Rejection};
+pub use lag::{RangeStatus, Status};
+pub use lease::Error as LeaseError;
+pub use lifetime::Lifetime;
+pub use options::{OnError, Options};
+pub use processor::{Processor, StartFrom};
 pub use settle::{
-    Address, Basis, Desired, Expiry, Fields, Lineage, Projection, Reader, SettleError, Settler, SourceRef, Tally,
+    Address, Basis, ContainerTally, Desired, Expiry, Fields, Lineage, Options as SettleOptions, Projection, Reader,
+    SettleError, Settler, SourceRef, Tally, Writer,
 };
+pub use worker::RangeState;

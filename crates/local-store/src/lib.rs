@@ -1,1 +1,42 @@
-//! local-store
+//! A Cosmos-compatible document store in this process: the databases, containers and change feeds of
+//! [`feedmill_store_api`], in memory or on disk.
+//!
+//! What it keeps of Cosmos: etags and conditions, one LSN for each commit of a physical partition, the latest-version change
+//! feed, transactional batches, time to live, composite indexes, SQL queries, limits and request charges. What it refuses:
+//! to be opened by a second process, to acknowledge anything after a write or sync has failed, and queries outside the
+//! subset of `feedmill-query`.
+//!
+//! Read `commit.rs` first: everything else reads what it writes. `storage/mod.rs` is all that differs between memory and
+//! disk.
+
+mod adapter;
+mod batch;
+mod body;
+mod catalog;
+mod change_log;
+mod charge;
+mod check;
+mod commit;
+mod container;
+mod continuation;
+mod database;
+mod directory;
+mod epk;
+mod error;
+mod keys;
+mod options;
+mod partition;
+mod plan;
+mod read;
+mod rid;
+mod scan;
+mod schema;
+mod storage;
+mod ttl;
+mod value;
+
+pub use charge::ChargeOptions;
+pub use check::Damage;
+pub use database::{LocalStore, Stats};
+pub use error::OpenError;
+pub use options::Options;

@@ -51,7 +51,9 @@ pub enum Operation {
 impl Operation {
     pub fn id(&self) -> &DocumentId {
         match self {
-            Self::Create { id, .. } | Self::Upsert { id, .. } | Self::Replace { id, .. } | Self::Delete { id, .. } => id,
+            Self::Create { id, .. } | Self::Upsert { id, .. } | Self::Replace { id, .. } | Self::Delete { id, .. } => {
+                id
+            }
         }
     }
 

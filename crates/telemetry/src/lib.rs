@@ -1,1 +1,16 @@
-//! telemetry
+//! What an operator sees of a running feedmill: logs, metrics, and an HTTP endpoint for probes and scrapers.
+//!
+//! Knows nothing of feeds or stores. Installs process-wide things (subscriber, recorder, panic hook), so only `main`
+//! calls it. Exporting traces (OTLP) is not here yet. Read `options.rs` first.
+
+mod admin;
+mod metrics;
+mod options;
+mod panic;
+mod tracing;
+
+pub use admin::{Admin, AdminError, Readiness};
+pub use metrics::{Metrics, MetricsError};
+pub use options::{LogFormat, Options, Port};
+pub use panic::log_panics;
+pub use tracing::{TracingError, start_tracing};

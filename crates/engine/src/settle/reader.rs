@@ -1,44 +1,44 @@
-use std::sync::Arc;
-
-use feedmill_store_api::{Database, Document, DocumentId, PartitionKey, Query, QueryPage, RequestCharge};
+use bytes::Bytes;
+use feedmill_store_api::{
+    Document, DocumentId, PageRequest, PartitionKey, Query, QueryPage, ReadLevel, RequestCharge, Scope,
+};
 use parking_lot::Mutex;
 
 use super::settler::SettleError;
+use super::tally::{ContainerTally, Tally};
+use super::writer::{Opened, Writer};
 use crate::Delivery;
 
-/// Reads for handlers and projections, each as fresh as settling needs it: the delivered key with the page's session
-/// token, everything else as a quorum read.
-pub struct Reader<'a> {
-    database: &'a dyn Database,
-    delivery: &'a Delivery,
-    tally: &'a Mutex<Tally>,
-}
+/// Ids of one `read_many` request.
+const IDS_MAX: usize = 100;
+/// Results of one page when all are wanted.
+const PAGE_ITEMS: usize = 1_000;
 
-/// What was done so far, by cost.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tally {
-    pub reads: RequestCharge,
-    pub writes: RequestCharge,
-    /// Documents written.
-    pub written: u64,
-    /// Targets that already were as they should be.
-    pub skipped: u64,
-    /// Writes that met another version and were settled again.
-    pub conflicts: u64,
+/// Reads for handlers and projections, each as fresh as settling needs it: the delivered key with the page's session
+/// token, everything else as a quorum read, because a session token says nothing about another container.
+pub struct Reader<'a> {
+    pub(super) writer: &'a Writer,
+    delivery: &'a Delivery,
+    tally: Mutex<Tally>,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(database: &'a dyn Database, delivery: &'a Delivery, tally: &'a Mutex<Tally>) -> Self {
-        Self { database, delivery, tally }
+    pub(super) fn new(writer: &'a Writer, delivery: &'a Delivery) -> Self {
+        Self { writer, delivery, tally: Mutex::default() }
     }
 
+    /// The document as it is now; `None` when there is none.
     pub async fn read(
         &self,
         container: &str,
         key: &PartitionKey,
         id: &DocumentId,
     ) -> Result<Option<Document>, SettleError> {
-        todo!()
+        let opened = self.writer.open(container).await?;
+        let level = self.level(container, key);
+        let (document, charge) = opened.container.read(key, id, &level).await?;
+        self.charge_read(container, charge);
+        Ok(document)
     }
 
     /// Any number of documents of one key, in the order of `ids`.
@@ -48,7 +48,25 @@ impl<'a> Reader<'a> {
         key: &PartitionKey,
         ids: &[DocumentId],
     ) -> Result<Vec<Option<Document>>, SettleError> {
-        todo!()
+        let opened = self.writer.open(container).await?;
+        let level = self.level(container, key);
+        self.read_many_at(&opened, key, ids, &level).await
+    }
+
+    pub(super) async fn read_many_at(
+        &self,
+        opened: &Opened,
+        key: &PartitionKey,
+        ids: &[DocumentId],
+        level: &ReadLevel,
+    ) -> Result<Vec<Option<Document>>, SettleError> {
+        let mut documents = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(IDS_MAX) {
+            let (found, charge) = opened.container.read_many(key, ids, level).await?;
+            self.charge_read(opened.container.name(), charge);
+            documents.extend(found);
+        }
+        Ok(documents)
     }
 
     /// One page of a single-partition query, at most `items_max` results.
@@ -60,10 +78,56 @@ impl<'a> Reader<'a> {
         items_max: usize,
         continuation: Option<String>,
     ) -> Result<QueryPage, SettleError> {
-        todo!()
+        let opened = self.writer.open(container).await?;
+        let level = self.level(container, key);
+        let scope = Scope::Partition(key.clone());
+        let page = opened.container.query(&scope, query, &PageRequest { items_max, continuation }, &level).await?;
+        self.charge_read(container, page.charge);
+        Ok(page)
     }
 
-    pub async fn query_all(&self, container: &str, key: &PartitionKey, query: &Query) -> Result<Vec<bytes::Bytes>, SettleError> {
-        todo!()
+    /// All results of a single-partition query. For what is known to be small.
+    pub async fn query_all(
+        &self,
+        container: &str,
+        key: &PartitionKey,
+        query: &Query,
+    ) -> Result<Vec<Bytes>, SettleError> {
+        let mut items = Vec::new();
+        let mut continuation = None;
+        loop {
+            let page = self.query(container, key, query, PAGE_ITEMS, continuation).await?;
+            items.extend(page.items);
+            continuation = page.continuation;
+            if continuation.is_none() {
+                return Ok(items);
+            }
+        }
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.tally.lock().clone()
+    }
+
+    pub(super) fn record(&self, container: &str, change: impl FnOnce(&mut ContainerTally)) {
+        change(self.tally.lock().of(container));
+    }
+
+    fn charge_read(&self, container: &str, charge: RequestCharge) {
+        self.record(container, |tally| tally.reads += charge);
+    }
+
+    fn level(&self, container: &str, key: &PartitionKey) -> ReadLevel {
+        if *container == *self.delivery.container && *key == self.delivery.key {
+            ReadLevel::Session(self.delivery.session.clone())
+        } else {
+            ReadLevel::Quorum
+        }
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.writer.add(self.tally.get_mut());
     }
 }

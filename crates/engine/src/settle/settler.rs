@@ -1,5 +1,22 @@
+use std::collections::BTreeMap;
+
+use feedmill_store_api::{DocumentId, PartitionKey, ReadLevel};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::decide::{self, Context};
 use super::projection::Projection;
 use super::reader::Reader;
+use super::send::{self, Prepared};
+use super::tally::Tally;
+use super::writer::{Opened, Writer};
+use crate::Delivery;
+
+/// Targets settled together: bounds the memory of a settlement, whatever the number of targets.
+const TARGETS_MAX: usize = 2_000;
+/// Partition keys of one settlement that are read or written at the same time.
+const KEYS_AT_ONCE: usize = 32;
+const BACKOFF_MIN: std::time::Duration = std::time::Duration::from_millis(5);
+const BACKOFF_DOUBLINGS_MAX: u32 = 8;
 
 /// Settles targets for one delivery.
 pub struct Settler<'a> {
@@ -18,8 +35,17 @@ pub enum SettleError {
 }
 
 impl<'a> Settler<'a> {
+    pub(super) fn new(writer: &'a Writer, delivery: &'a Delivery) -> Self {
+        Self { reader: Reader::new(writer, delivery) }
+    }
+
     pub fn reader(&self) -> &Reader<'a> {
         &self.reader
+    }
+
+    /// What this settler has done so far.
+    pub fn tally(&self) -> Tally {
+        self.reader.tally()
     }
 
     /// Settles every target before it returns.
@@ -33,6 +59,138 @@ impl<'a> Settler<'a> {
         targets: Vec<P::Target>,
         named_from: Option<P::Sources>,
     ) -> Result<(), SettleError> {
-        todo!()
+        let opened = self.reader.writer.open(projection.container()).await?;
+        for targets in targets.chunks(TARGETS_MAX) {
+            let mut left: Vec<usize> = (0..targets.len()).collect();
+            if let Some(sources) = &named_from
+                && opened.expects_absence()
+            {
+                left = self.create(projection, &opened, targets, sources).await?;
+                if !left.is_empty() {
+                    opened.expect_absence(false);
+                }
+            }
+            let mut attempt = 0;
+            while !left.is_empty() {
+                left = self.settle_once(projection, &opened, targets, left).await?;
+                if !left.is_empty() {
+                    // Somebody else settles the same targets right now; jitter takes turns.
+                    let wait = BACKOFF_MIN * 2_u32.pow(attempt.min(BACKOFF_DOUBLINGS_MAX));
+                    attempt += 1;
+                    self.writer().clock().sleep(self.writer().entropy().jitter(wait)).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The fast path: creates where absence is expected, and returns the targets where something was.
+    ///
+    /// The sources were read before, and the store itself checks the condition "was absent": a tombstone stands where
+    /// anybody settled before.
+    async fn create<P: Projection>(
+        &self,
+        projection: &P,
+        opened: &Opened,
+        targets: &[P::Target],
+        sources: &P::Sources,
+    ) -> Result<Vec<usize>, SettleError> {
+        let read_at = self.writer().clock().monotonic();
+        let context = self.context(opened)?;
+        let mut again = Vec::new();
+        let mut groups: Vec<(PartitionKey, Vec<Prepared>)> = Vec::new();
+        for (index, target) in targets.iter().enumerate() {
+            let address = projection.address(target);
+            let desired = projection.compute(target, sources, None).map_err(SettleError::Invalid)?;
+            let key = address.key.clone();
+            let Some(operation) = decide::write(&context, address, &desired, None)? else { continue };
+            let write = Prepared { target: index, operation };
+            match groups.last_mut() {
+                Some((last, writes)) if *last == key => writes.push(write),
+                _ => groups.push((key, vec![write])),
+            }
+        }
+        let mut sending = stream::iter(groups)
+            .map(|(key, writes)| async move { send::send(&self.reader, opened, &key, writes, read_at).await })
+            .buffer_unordered(KEYS_AT_ONCE);
+        while let Some(conflicts) = sending.try_next().await? {
+            again.extend(conflicts);
+        }
+        again.sort_unstable();
+        Ok(again)
+    }
+
+    /// Reads the targets, then their sources, computes and writes; returns the targets that met another version.
+    async fn settle_once<P: Projection>(
+        &self,
+        projection: &P,
+        opened: &Opened,
+        targets: &[P::Target],
+        left: Vec<usize>,
+    ) -> Result<Vec<usize>, SettleError> {
+        let read_at = self.writer().clock().monotonic();
+        let context = self.context(opened)?;
+        // Several targets that are one are settled once.
+        let mut keys: BTreeMap<PartitionKey, BTreeMap<DocumentId, usize>> = BTreeMap::new();
+        for index in left {
+            let address = projection.address(&targets[index]);
+            keys.entry(address.key).or_default().insert(address.id, index);
+        }
+        let wanted: Vec<P::Target> =
+            keys.values().flat_map(BTreeMap::values).map(|&index| targets[index].clone()).collect();
+        let groups: Vec<_> = stream::iter(keys)
+            .map(|(key, ids)| async move {
+                let (ids, indexes): (Vec<_>, Vec<_>) = ids.into_iter().unzip();
+                let found = self.reader.read_many_at(opened, &key, &ids, &ReadLevel::Quorum).await?;
+                Ok::<_, SettleError>((key, ids, indexes, found))
+            })
+            .buffered(KEYS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let absent = groups.iter().flat_map(|(_, _, _, found)| found).filter(|found| found.is_none()).count();
+        opened.expect_absence(2 * absent > wanted.len());
+
+        let sources = projection.read(&wanted, &self.reader).await?;
+
+        let mut ready = Vec::with_capacity(groups.len());
+        let mut skipped = 0;
+        for (key, ids, indexes, found) in groups {
+            let mut writes = Vec::new();
+            for ((id, index), current) in ids.into_iter().zip(indexes).zip(&found) {
+                let desired =
+                    projection.compute(&targets[index], &sources, current.as_ref()).map_err(SettleError::Invalid)?;
+                let address = super::Address { key: key.clone(), id };
+                match decide::write(&context, address, &desired, current.as_ref())? {
+                    Some(operation) => writes.push(Prepared { target: index, operation }),
+                    None => skipped += 1,
+                }
+            }
+            if !writes.is_empty() {
+                ready.push((key, writes));
+            }
+        }
+        self.reader.record(opened.container.name(), |tally| tally.skipped += skipped);
+
+        let mut again = Vec::new();
+        let mut sending = stream::iter(ready)
+            .map(|(key, writes)| async move { send::send(&self.reader, opened, &key, writes, read_at).await })
+            .buffer_unordered(KEYS_AT_ONCE);
+        while let Some(conflicts) = sending.try_next().await? {
+            again.extend(conflicts);
+        }
+        again.sort_unstable();
+        Ok(again)
+    }
+
+    fn writer(&self) -> &Writer {
+        self.reader.writer
+    }
+
+    fn context<'b>(&'b self, opened: &'b Opened) -> Result<Context<'b>, SettleError> {
+        Ok(Context {
+            key_field: opened.key_field()?,
+            options: self.writer().options(),
+            now: self.writer().clock().now(),
+        })
     }
 }

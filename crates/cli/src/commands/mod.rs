@@ -1,0 +1,32 @@
+//! One file a subcommand: its arguments, whose doc comment is its help, and what it does.
+
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod counters;
+pub(crate) mod demo;
+pub(crate) mod export;
+pub(crate) mod feed;
+pub(crate) mod import;
+mod listing;
+pub(crate) mod notifications;
+pub(crate) mod run;
+
+use crate::args::{Args, Command};
+use crate::error::Result;
+use crate::settings;
+
+pub(crate) async fn dispatch(args: Args) -> Result<()> {
+    let given = args.given(settings::environment());
+    let settings = || settings::load(&given);
+    match args.command {
+        Command::Completions(args) => completions::run(&args),
+        Command::Config(args) => config::run(&args, &settings()?),
+        Command::Demo(args) => Box::pin(demo::run(args, settings()?)).await,
+        Command::Run(args) => Box::pin(run::run(args, settings()?)).await,
+        Command::Feed(args) => Box::pin(feed::run(&args, &settings()?)).await,
+        Command::Notifications(args) => Box::pin(notifications::run(&args, &settings()?)).await,
+        Command::Counters(args) => Box::pin(counters::run(&args, &settings()?)).await,
+        Command::Export(args) => Box::pin(export::run(&args, &settings()?)).await,
+        Command::Import(args) => Box::pin(import::run(&args, &settings()?)).await,
+    }
+}

@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+use feedmill_engine::Lifetime;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Serving;
+use crate::error::{Failure, Result};
+use crate::output::summary_line;
+use crate::running::Running;
+use crate::settings::Settings;
+use crate::{store, wiring};
+
+/// Runs all processors on a store, until stopped
+///
+/// Ctrl-C and SIGTERM stop it in order: it takes no more changes, finishes those it has, and stores how far it came.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: feedmill run --data-dir ./store --until-caught-up")]
+pub(crate) struct Args {
+    /// Ends after this time, such as 5m or 90s
+    #[arg(long = "for", value_name = "TIME", value_parser = duration, conflicts_with = "until_caught_up")]
+    duration: Option<Duration>,
+
+    /// Ends once nothing is left to do
+    #[arg(long)]
+    until_caught_up: bool,
+
+    #[command(flatten)]
+    pub(crate) serving: Serving,
+}
+
+fn duration(text: &str) -> std::result::Result<Duration, String> {
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(|| "a time such as 5m, 90s or 1h30m".to_owned())
+}
+
+pub(crate) async fn run(args: Args, settings: Settings) -> Result<()> {
+    let running = Running::prepare(&settings).await?;
+    let database = store::open_existing(&settings, running.clock.clone()).await?;
+    store::provision(&*database, &settings).await?;
+    let lifetime = match (args.duration, args.until_caught_up) {
+        (Some(duration), _) => Lifetime::For(duration),
+        (None, false) => Lifetime::UntilStopped,
+        (None, true) => {
+            let quiet = CancellationToken::new();
+            quiet.cancel();
+            Lifetime::UntilCaughtUp { quiet }
+        }
+    };
+    let engine = wiring::engine(&settings, database, running.clock.clone(), running.entropy.clone());
+    let summary = running.process(engine, lifetime, None).await?;
+    running.screen.say(&summary_line(&summary));
+    if args.until_caught_up && running.stop.is_cancelled() {
+        let error = anyhow::anyhow!("stopped before everything had caught up");
+        return Err(Failure::failed(error, "the same command again goes on where this one stopped"));
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use feedmill_clock::{Clock, Entropy, SystemClock};
+use feedmill_engine::{Engine, Lifetime, Summary};
+use feedmill_telemetry::{Admin, Metrics, Readiness, log_panics, start_tracing};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::error::{Failure, Result};
+use crate::progress::{Loading, Screen, watch};
+use crate::settings::Settings;
+use crate::signals::stop_on_signals;
+
+/// Often enough that histograms nobody scrapes stay small.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What a command needs that runs processors: clock, chance, logs, signals, probes.
+pub(crate) struct Running {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Entropy,
+    pub(crate) screen: Screen,
+    /// Cancelled when somebody wants us to stop.
+    pub(crate) stop: CancellationToken,
+    readiness: Readiness,
+    /// The admin endpoint answers as long as this lives.
+    _admin: DropGuard,
+}
+
+impl Running {
+    pub(crate) async fn prepare(settings: &Settings) -> Result<Self> {
+        let screen = Screen::new();
+        // Before anything is said: whoever heard of us may stop us.
+        let stop = stop_on_signals()?;
+        start_tracing(&settings.telemetry, screen.log_writer())?;
+        log_panics();
+        let entropy = Entropy::from_os().map_err(|error| {
+            Failure::failed(anyhow::Error::new(error).context("read chance"), "is /dev/urandom there?")
+        })?;
+        let (clock, readiness, admin): (Arc<dyn Clock>, _, _) =
+            (Arc::new(SystemClock), Readiness::default(), CancellationToken::new());
+        if let Some(port) = settings.telemetry.admin_port.0 {
+            let address = SocketAddr::new(settings.telemetry.admin_address, port);
+            serve_admin(address, clock.clone(), &readiness, &admin, &screen).await?;
+        }
+        Ok(Self { clock, entropy, screen, stop, readiness, _admin: admin.drop_guard() })
+    }
+
+    /// Runs the engine to the end of its lifetime and shows how far it is meanwhile.
+    pub(crate) async fn process(
+        &self,
+        engine: Engine,
+        lifetime: Lifetime,
+        loading: Option<&Loading>,
+    ) -> Result<Summary> {
+        let status = engine.status();
+        self.readiness.set(true);
+        let summary = tokio::select! {
+            summary = engine.run(lifetime, self.stop.clone()) => summary,
+            () = watch(&self.screen, &*self.clock, &status, loading) => unreachable!("watching has no end of its own"),
+        };
+        self.readiness.set(false);
+        let summary = summary.map_err(|error| {
+            Failure::failed(error, "what was not checkpointed is delivered again next time: run it again")
+        })?;
+        match summary.halted.as_slice() {
+            [] => Ok(summary),
+            halted => Err(Failure::failed(
+                anyhow::anyhow!("ranges that somebody must look at: {}", halted.join("; ")),
+                "the others are done; `feedmill export deadLetters --data-dir DIR` shows what could not be applied",
+            )),
+        }
+    }
+}
+
+async fn serve_admin(
+    address: SocketAddr,
+    clock: Arc<dyn Clock>,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+    screen: &Screen,
+) -> Result<()> {
+    let admin = Admin::bind(address).await?;
+    let metrics = Metrics::start()?;
+    screen.say(&format!("admin endpoint on http://{}", admin.address()));
+    tokio::spawn(admin.serve(metrics.clone(), readiness.clone(), stop.clone()));
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        while stop.run_until_cancelled(clock.sleep(UPKEEP)).await.is_some() {
+            metrics.upkeep();
+        }
+    });
+    Ok(())
+}

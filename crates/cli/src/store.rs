@@ -1,0 +1,110 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use feedmill_clock::Clock;
+use feedmill_documents::containers;
+use feedmill_local_store::LocalStore;
+use feedmill_store_api::{
+    Container, Database, ErrorKind, PageRequest, PartitionKey, Provisioned, Query, ReadLevel, Scope,
+};
+
+use crate::error::{Failure, Result};
+use crate::settings::Settings;
+
+/// Results of one page of a query.
+const PAGE_ITEMS_MAX: usize = 1_000;
+
+const MAKE_ONE: &str = "`feedmill demo --data-dir DIR` makes a store with data in it";
+
+/// Opens the store of the settings, in memory where they name no folder.
+pub(crate) async fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+    let store = match folder(settings) {
+        None => LocalStore::memory(settings.local_store.clone(), clock),
+        Some(folder) => LocalStore::open(&folder, settings.local_store.clone(), clock).map_err(|error| {
+            Failure::failed(error, "a store on disk is one process's at a time; --data-dir names another folder")
+        })?,
+    };
+    Ok(store.database(&settings.store.database).await?)
+}
+
+/// Opens the store of the settings where there is one already: a folder mistyped is not a new store.
+pub(crate) async fn open_existing(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+    let Some(folder) = folder(settings) else {
+        return Err(Failure::misuse(
+            anyhow::anyhow!("no store is named: memory has nothing in it yet"),
+            format!("--data-dir DIR; {MAKE_ONE}"),
+        ));
+    };
+    if !folder.is_dir() {
+        return Err(Failure::failed(
+            anyhow::anyhow!("there is no store in {}: no such folder", folder.display()),
+            MAKE_ONE,
+        ));
+    }
+    open(settings, clock).await
+}
+
+/// Opens the store of the settings, and makes it where there is none; memory would forget what is put into it.
+pub(crate) async fn open_named(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+    match folder(settings) {
+        Some(_) => open(settings, clock).await,
+        None => {
+            Err(Failure::misuse(anyhow::anyhow!("no store is named: memory would forget it at once"), "--data-dir DIR"))
+        }
+    }
+}
+
+/// Creates the containers that are missing. One that is there and is not as it should be is refused: an index or a time to live
+/// that is missing shows much later, and as something else.
+pub(crate) async fn provision(database: &dyn Database, settings: &Settings) -> Result<()> {
+    for mut spec in containers::all(settings.store.partitions) {
+        // How many partitions there are is decided when a container is made; from then on it is what it is.
+        if let Ok(there) = database.container(&spec.name).await {
+            spec.partitions = there.spec().partitions;
+        }
+        if let Provisioned::Differs(differences) = database.provision(&spec).await? {
+            return Err(Failure::failed(
+                anyhow::anyhow!("container {} is not as it should be: {}", spec.name, differences.join("; ")),
+                "another --data-dir, or the settings it was made with",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The container, or which ones there are.
+pub(crate) async fn container(database: &dyn Database, name: &str) -> Result<Arc<dyn Container>> {
+    match database.container(name).await {
+        Ok(container) => Ok(container),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let names = database.containers().await?;
+            let hint = if names.is_empty() { MAKE_ONE.to_owned() } else { format!("there are {}", names.join(", ")) };
+            Err(Failure::failed(anyhow::anyhow!("there is no container {name}"), hint))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// All results of a query within one key.
+pub(crate) async fn query_all(
+    container: &dyn Container,
+    key: PartitionKey,
+    query: &Query,
+) -> feedmill_store_api::Result<Vec<Bytes>> {
+    let (scope, mut page) = (Scope::Partition(key), PageRequest::first(PAGE_ITEMS_MAX));
+    let mut items = Vec::new();
+    loop {
+        let read = container.query(&scope, query, &page, &ReadLevel::Quorum).await?;
+        items.extend(read.items);
+        match read.continuation {
+            Some(continuation) => page.continuation = Some(continuation),
+            None => return Ok(items),
+        }
+    }
+}
+
+/// The folder of a store on disk.
+pub(crate) fn folder(settings: &Settings) -> Option<PathBuf> {
+    Some(settings.store.data_dir.as_str()).filter(|folder| *folder != "none").map(|folder| Path::new(folder).to_owned())
+}

@@ -1,0 +1,32 @@
+use std::sync::Arc;
+
+use feedmill_clock::{Clock, Entropy};
+use feedmill_engine::{Engine, Parts, StartFrom};
+use feedmill_store_api::Database;
+
+use crate::settings::Settings;
+
+/// An engine with every processor there is. The store is ours alone, so leases that somebody left behind are taken over at once.
+pub(crate) fn engine(
+    settings: &Settings,
+    database: Arc<dyn Database>,
+    clock: Arc<dyn Clock>,
+    entropy: Entropy,
+) -> Engine {
+    let host = format!("feedmill-{:08x}", entropy.next_u64() >> 32);
+    let mut engine =
+        Engine::new(Parts { database, clock, entropy, host, exclusive: true, options: settings.engine.clone() });
+    let Settings { index, user_feed, counters, notifications, .. } = settings;
+    let start = StartFrom::Beginning;
+    for processors in [
+        feedmill_index::processors(index, start),
+        feedmill_user_feed::processors(user_feed, start),
+        feedmill_counters::processors(counters, start),
+        feedmill_notifications::processors(notifications, start),
+    ] {
+        for processor in processors {
+            engine.add(processor);
+        }
+    }
+    engine
+}

@@ -1,0 +1,94 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use feedmill_documents::{Reaction, containers, counter, subject};
+use feedmill_engine::{Delivery, Handler, Outcome, Processor, Reader, SettleError, Settler, StartFrom};
+use feedmill_store_api::{PartitionKey, Query};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::measure::Measure;
+use crate::recount::{Recount, Target};
+use crate::{NAME, Options};
+
+/// One processor for each source, all of one name. What counting costs grows with the subject, so changes gather.
+pub fn processors(options: &Options, start: StartFrom) -> Vec<Processor> {
+    let processor = |measure: Measure| Processor {
+        name: NAME.to_owned(),
+        source: measure.container().to_owned(),
+        start,
+        handler: Arc::new(CountHandler { measure }),
+        gather: true,
+    };
+    Measure::ALL.into_iter().filter(|&measure| options.keeps(measure)).map(processor).collect()
+}
+
+struct CountHandler {
+    measure: Measure,
+}
+
+impl Handler for CountHandler {
+    fn handle<'a>(
+        &'a self,
+        delivery: &'a Delivery,
+        settler: &'a Settler<'a>,
+    ) -> BoxFuture<'a, Result<Outcome, SettleError>> {
+        async move {
+            let mut outcome = Outcome::default();
+            let subject = match subject(&delivery.key) {
+                Ok(subject) => subject,
+                Err(error) => {
+                    (0..delivery.changes.len()).for_each(|index| outcome.reject(index, error.to_string()));
+                    return Ok(outcome);
+                }
+            };
+            let recount = Recount {
+                measure: self.measure,
+                subject: PartitionKey::from(subject),
+                container_rid: Arc::clone(&delivery.container_rid),
+                lsn: delivery.lsn(),
+            };
+            let values = recount.count(settler.reader()).await?;
+            let names = match self.measure.counter() {
+                Some(name) => BTreeSet::from([name.to_owned()]),
+                None => {
+                    let mut names = named(delivery, &mut outcome);
+                    names.extend(values.keys().cloned());
+                    names.extend(stored(&recount.subject, settler.reader()).await?);
+                    names
+                }
+            };
+            let mut targets = Vec::with_capacity(names.len());
+            for name in names {
+                match Target::new(subject, name) {
+                    Ok(target) => targets.push(target),
+                    Err(error) => outcome.reject(delivery.changes.len().saturating_sub(1), error.to_string()),
+                }
+            }
+            settler.settle(&recount, targets, Some(values)).await?;
+            Ok(outcome)
+        }
+        .boxed()
+    }
+}
+
+/// Counters of the types that the delivered reactions have.
+fn named(delivery: &Delivery, outcome: &mut Outcome) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (index, change) in delivery.changes.iter().enumerate() {
+        match Reaction::decode(&change.body) {
+            Ok(reaction) => names.extend(reaction.kind.as_deref().map(counter::of_reaction)),
+            Err(error) => outcome.reject(index, error.to_string()),
+        }
+    }
+    names
+}
+
+/// Counters of reactions that the subject has already: the feed does not say which type a reaction was before, and that
+/// type's count may have fallen to nothing.
+async fn stored(subject: &PartitionKey, reader: &Reader<'_>) -> Result<Vec<String>, SettleError> {
+    let names = reader.query_all(containers::COUNTERS, subject, &Query::new("SELECT VALUE c.name FROM c")).await?;
+    let name = |text: Bytes| serde_json::from_slice::<String>(&text).ok();
+    Ok(names.into_iter().filter_map(name).filter(|name| counter::reaction_of(name).is_some()).collect())
+}

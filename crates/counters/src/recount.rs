@@ -1,0 +1,72 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use feedmill_documents::counter::{self, Counter};
+use feedmill_documents::{IdError, containers};
+use feedmill_engine::{Address, Basis, Desired, Expiry, Fields, Projection, Reader, SettleError};
+use feedmill_store_api::{Document, DocumentId, PartitionKey};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::measure::Measure;
+
+/// The counters of one subject that one container's changes may have made wrong.
+pub(crate) struct Recount {
+    pub(crate) measure: Measure,
+    pub(crate) subject: PartitionKey,
+    /// What is counted now is counted for these changes: those of this container up to this LSN.
+    pub(crate) container_rid: Arc<str>,
+    pub(crate) lsn: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    name: String,
+    id: DocumentId,
+}
+
+impl Target {
+    pub(crate) fn new(subject: &str, name: String) -> Result<Self, IdError> {
+        Ok(Self { id: counter::id(subject, &name)?, name })
+    }
+}
+
+impl Recount {
+    /// The subject's values as they are now, by counter name. What is not there is 0.
+    pub(crate) async fn count(&self, reader: &Reader<'_>) -> Result<BTreeMap<String, u64>, SettleError> {
+        let container = self.measure.container();
+        let results = reader.query_all(container, &self.subject, &self.measure.query()).await?;
+        self.measure.values(&results).map_err(|error| {
+            SettleError::Invalid(format!("count the documents of {} in {container}: {error}", self.subject))
+        })
+    }
+}
+
+impl Projection for Recount {
+    type Target = Target;
+    type Sources = BTreeMap<String, u64>;
+
+    fn container(&self) -> &str {
+        containers::COUNTERS
+    }
+
+    fn address(&self, target: &Target) -> Address {
+        Address { key: self.subject.clone(), id: target.id.clone() }
+    }
+
+    fn read<'a>(
+        &'a self,
+        _targets: &'a [Target],
+        reader: &'a Reader<'a>,
+    ) -> BoxFuture<'a, Result<Self::Sources, SettleError>> {
+        self.count(reader).boxed()
+    }
+
+    fn compute(&self, target: &Target, values: &Self::Sources, _current: Option<&Document>) -> Result<Desired, String> {
+        let value = values.get(&target.name).copied().unwrap_or_default();
+        let fields = Fields::of(&Counter { name: target.name.clone(), value }).map_err(|error| error.to_string())?;
+        let basis = Basis::Count { container_rid: Arc::clone(&self.container_rid), lsn: self.lsn };
+        // The container's own time to live applies.
+        Ok(Desired::Document { fields, expires: Expiry::Never, basis })
+    }
+}

@@ -1,0 +1,12 @@
+//! Dead letters: changes that cannot be applied are written down, tried again, and closed.
+//!
+//! One for each processor and source document. Read `letter.rs` for the document, `ledger.rs` for how it is kept,
+//! `redrive.rs` for how it is tried again.
+
+mod ledger;
+mod letter;
+mod redrive;
+
+pub(crate) use ledger::{Failure, Ledger, source_id};
+pub(crate) use letter::Fault;
+pub(crate) use redrive::{Redriver, redrive};

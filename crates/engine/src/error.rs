@@ -1,0 +1,27 @@
+use feedmill_store_api::InvalidId;
+
+use crate::lease;
+
+/// Why an engine could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("container {name} is missing; create it with `feedmill provision`")]
+    MissingContainer { name: String },
+    #[error(
+        "container {name} has a default time to live of {seconds} s, which would expire what it keeps; \
+         set DefaultTimeToLive to -1"
+    )]
+    Expires { name: String, seconds: u32 },
+    #[error("container {name} must have the partition key {expected}, not {found}")]
+    PartitionKey { name: String, expected: &'static str, found: String },
+    #[error("processor {processor} reads {source_container} twice")]
+    Duplicate { processor: String, source_container: String },
+    #[error("processor {processor} cannot have leases")]
+    Name { processor: String, source: InvalidId },
+    #[error("{attempted}")]
+    Store { attempted: String, source: feedmill_store_api::Error },
+    #[error(transparent)]
+    Lease(#[from] lease::Error),
+    #[error("task {task} panicked: {message}")]
+    Panicked { task: String, message: String },
+}

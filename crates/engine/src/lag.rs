@@ -1,0 +1,340 @@
+//! How far behind each range is, and what else is shown of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use feedmill_clock::{Clock, Monotonic};
+use feedmill_store_api::{FeedRange, RequestCharge};
+use parking_lot::{Mutex, RwLock};
+
+use crate::metrics::Labels;
+use crate::worker::RangeState;
+use crate::{Tally, Writer};
+
+/// Time over which the rate is smoothed.
+const RATE_SMOOTHING: Duration = Duration::from_secs(10);
+/// Time over which changes are counted before they enter the rate.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
+/// How often the lag metrics are set.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How a run is doing: before, while and after it. Clones show the same run.
+#[derive(Clone)]
+pub struct Status {
+    ranges: Arc<RwLock<Vec<Arc<Gauge>>>>,
+    writer: Writer,
+    clock: Arc<dyn Clock>,
+}
+
+/// One range of one processor.
+#[derive(Clone, Debug)]
+pub struct RangeStatus {
+    pub processor: String,
+    pub source: String,
+    pub range: FeedRange,
+    /// Changes settled or written down as dead letters in this run.
+    pub delivered: u64,
+    /// Pages of which every change was delivered, without a gap before them.
+    pub settled_pages: u64,
+    /// Commits (LSNs) between the last settled page and the head of the feed, as far as it is known. A commit of many
+    /// documents counts once, and a part of a physical partition counts the whole partition's. 0 at rest.
+    pub lag_changes: Option<u64>,
+    /// Age of the oldest change that is read and not settled. 0 at rest.
+    pub lag_seconds: Option<f64>,
+    /// Smoothed over ten seconds.
+    pub changes_per_second: f64,
+    pub state: RangeState,
+    /// Dead letters written in this run.
+    pub dead_letters: u64,
+    /// Everything this range caused: feed, checkpoints, settling.
+    pub charge: RequestCharge,
+    /// The last checkpoint.
+    pub position: Option<String>,
+}
+
+impl Status {
+    pub(crate) fn new(writer: Writer, clock: Arc<dyn Clock>) -> Self {
+        Self { ranges: Arc::default(), writer, clock }
+    }
+
+    /// By processor, source and range, once their leases are known.
+    pub fn ranges(&self) -> Vec<RangeStatus> {
+        let (now, monotonic) = (self.clock.now().as_second(), self.clock.monotonic());
+        self.ranges.read().iter().map(|gauge| gauge.status(now, monotonic)).collect()
+    }
+
+    /// Everything settled so far.
+    pub fn writer(&self) -> Tally {
+        self.writer.totals()
+    }
+
+    /// Keeps the lag metrics true: the worst range in seconds, the sum of all ranges in changes. Never completes.
+    pub(crate) async fn report(&self) {
+        loop {
+            for group in self.ranges.read().chunk_by(|a, b| a.order().0 == b.order().0 && a.order().1 == b.order().1) {
+                report_lag(group, self.clock.now().as_second());
+            }
+            self.clock.sleep(REPORT_INTERVAL).await;
+        }
+    }
+
+    pub(crate) fn add(&self, gauge: &Arc<Gauge>) {
+        let mut ranges = self.ranges.write();
+        ranges.push(Arc::clone(gauge));
+        ranges.sort_by(|a, b| a.order().cmp(&b.order()));
+    }
+}
+
+/// Of the ranges of one processor and source.
+fn report_lag(ranges: &[Arc<Gauge>], now_seconds: i64) {
+    let (mut seconds, mut changes) = (None, Some(0));
+    for gauge in ranges {
+        let inner = gauge.inner.lock();
+        seconds = [seconds, inner.lag_seconds(now_seconds)].into_iter().flatten().reduce(f64::max);
+        changes = changes.zip(inner.lag_changes()).map(|(sum, more): (u64, u64)| sum + more);
+    }
+    if let Some(gauge) = ranges.first() {
+        gauge.labels.lag(seconds, changes);
+    }
+}
+
+/// What a worker reports of its range.
+pub(crate) struct Gauge {
+    processor: String,
+    source: String,
+    range: FeedRange,
+    labels: Labels,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    delivered: u64,
+    settled_pages: u64,
+    head_lsn: Option<u64>,
+    settled_lsn: Option<u64>,
+    /// Epoch seconds of the oldest change that is read and not settled.
+    oldest: Option<i64>,
+    state: RangeState,
+    dead_letters: u64,
+    charge: RequestCharge,
+    position: Option<String>,
+    rate: Rate,
+}
+
+impl Gauge {
+    pub(crate) fn new(processor: &str, source: &str, range: FeedRange, now: Monotonic) -> Self {
+        let inner = Inner {
+            delivered: 0,
+            settled_pages: 0,
+            head_lsn: None,
+            settled_lsn: None,
+            oldest: None,
+            state: RangeState::Starting,
+            dead_letters: 0,
+            charge: RequestCharge::ZERO,
+            position: None,
+            rate: Rate::new(now),
+        };
+        Self {
+            processor: processor.to_owned(),
+            source: source.to_owned(),
+            range,
+            labels: Labels::new(processor, source),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    pub(crate) fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("{} over {} {}", self.processor, self.source, self.range)
+    }
+
+    pub(crate) fn page(&self, changes: usize, head_lsn: u64, charge: RequestCharge) {
+        self.labels.page(changes);
+        let mut inner = self.inner.lock();
+        inner.head_lsn = Some(head_lsn);
+        inner.charge += charge;
+    }
+
+    pub(crate) fn delivered(&self, changes: usize, now: Monotonic) {
+        self.labels.delivered(changes);
+        let mut inner = self.inner.lock();
+        inner.delivered += changes as u64;
+        inner.rate.count(changes as u64, now);
+    }
+
+    pub(crate) fn settled(&self, pages: u64, lsn: u64) {
+        let mut inner = self.inner.lock();
+        inner.settled_pages += pages;
+        inner.settled_lsn = Some(lsn);
+    }
+
+    /// Epoch seconds of the oldest change that is read and not settled; `None` when there is none.
+    pub(crate) fn oldest(&self, seconds: Option<i64>) {
+        self.inner.lock().oldest = seconds;
+    }
+
+    /// The feed was read to its head and all of it is settled.
+    pub(crate) fn caught_up(&self) {
+        let mut inner = self.inner.lock();
+        inner.settled_lsn = inner.head_lsn;
+        inner.oldest = None;
+        inner.state = RangeState::Idle;
+    }
+
+    pub(crate) fn checkpointed(&self, position: &str) {
+        self.labels.checkpoint();
+        self.inner.lock().position = Some(position.to_owned());
+    }
+
+    pub(crate) fn begins_at(&self, position: Option<String>) {
+        self.inner.lock().position = position;
+    }
+
+    pub(crate) fn charge(&self, charge: RequestCharge) {
+        self.inner.lock().charge += charge;
+    }
+
+    pub(crate) fn dead_letter(&self) {
+        self.labels.dead_letter();
+        self.inner.lock().dead_letters += 1;
+    }
+
+    pub(crate) fn state(&self, state: RangeState) {
+        self.inner.lock().state = state;
+    }
+
+    /// The store answers again.
+    pub(crate) fn recovered(&self) {
+        let mut inner = self.inner.lock();
+        if matches!(inner.state, RangeState::Waiting { .. }) {
+            inner.state = RangeState::Reading;
+        }
+    }
+
+    pub(crate) fn settled_pages(&self) -> u64 {
+        self.inner.lock().settled_pages
+    }
+
+    /// Whether nobody needs to look at it.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.inner.lock().state.trouble().is_none()
+    }
+
+    pub(crate) fn is_in(&self, state: &RangeState) -> bool {
+        self.inner.lock().state == *state
+    }
+
+    fn order(&self) -> (&str, &str, &FeedRange) {
+        (&self.processor, &self.source, &self.range)
+    }
+
+    fn status(&self, now_seconds: i64, now: Monotonic) -> RangeStatus {
+        let inner = self.inner.lock();
+        RangeStatus {
+            processor: self.processor.clone(),
+            source: self.source.clone(),
+            range: self.range.clone(),
+            delivered: inner.delivered,
+            settled_pages: inner.settled_pages,
+            lag_changes: inner.lag_changes(),
+            lag_seconds: inner.lag_seconds(now_seconds),
+            changes_per_second: inner.rate.per_second(now),
+            state: inner.state.clone(),
+            dead_letters: inner.dead_letters,
+            charge: inner.charge,
+            position: inner.position.clone(),
+        }
+    }
+}
+
+impl Inner {
+    /// Unknown before the first page, and before the first settled one when there is something to settle: a position
+    /// does not tell its LSN.
+    fn lag_changes(&self) -> Option<u64> {
+        Some(self.head_lsn?.saturating_sub(self.settled_lsn?))
+    }
+
+    fn lag_seconds(&self, now: i64) -> Option<f64> {
+        match self.oldest {
+            Some(oldest) => Some(now.saturating_sub(oldest).max(0) as f64),
+            None => self.settled_lsn.map(|_| 0.0),
+        }
+    }
+}
+
+/// Changes per second, smoothed.
+struct Rate {
+    smoothed: Option<f64>,
+    since: Monotonic,
+    counted: u64,
+}
+
+impl Rate {
+    fn new(now: Monotonic) -> Self {
+        Self { smoothed: None, since: now, counted: 0 }
+    }
+
+    fn count(&mut self, changes: u64, now: Monotonic) {
+        self.counted += changes;
+        if now.since(self.since) >= RATE_WINDOW {
+            self.smoothed = Some(self.per_second(now));
+            self.since = now;
+            self.counted = 0;
+        }
+    }
+
+    fn per_second(&self, now: Monotonic) -> f64 {
+        let elapsed = now.since(self.since);
+        if elapsed < RATE_WINDOW && self.smoothed.is_some() {
+            return self.smoothed.unwrap_or_default();
+        }
+        let seconds = elapsed.as_secs_f64();
+        let current = if seconds > 0.0 { self.counted as f64 / seconds } else { 0.0 };
+        match self.smoothed {
+            None => current,
+            Some(smoothed) => {
+                let kept = (-seconds / RATE_SMOOTHING.as_secs_f64()).exp();
+                smoothed * kept + current * (1.0 - kept)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Monotonic {
+        Monotonic::from_origin(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_steady_stream_has_its_own_rate_and_silence_lets_it_fall() {
+        let mut rate = Rate::new(at(0));
+        for second in 1..=60 {
+            rate.count(100, at(second));
+        }
+        assert!((rate.per_second(at(60)) - 100.0).abs() < 1.0);
+        assert!(rate.per_second(at(120)) < 1.0);
+    }
+
+    #[test]
+    fn lag_is_unknown_then_counted_and_zero_at_rest() {
+        let gauge = Gauge::new("p", "s", FeedRange::full(), at(0));
+        let lag = |gauge: &Gauge| {
+            let status = gauge.status(100, at(1));
+            (status.lag_changes, status.lag_seconds)
+        };
+        assert_eq!(lag(&gauge), (None, None));
+        gauge.page(3, 12, RequestCharge::ZERO);
+        gauge.oldest(Some(90));
+        gauge.settled(1, 5);
+        assert_eq!(lag(&gauge), (Some(7), Some(10.0)));
+        gauge.caught_up();
+        assert_eq!(lag(&gauge), (Some(0), Some(0.0)));
+    }
+}

@@ -1,0 +1,313 @@
+//! The lease document, field for field: what the .NET change feed processor writes as version 1, and reads as 0 and 1.
+
+use bytes::Bytes;
+use feedmill_store_api::{Document, DocumentId, ETag, FeedRange, FeedStart, PartitionKey, Position};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::error::Error;
+
+const ID: &str = "id";
+const PARTITION_KEY: &str = "partitionKey";
+const VERSION: &str = "version";
+const LEASE_TOKEN: &str = "LeaseToken";
+/// Version-0 leases that came from the V2 library have it instead of `LeaseToken`.
+const PARTITION_ID: &str = "PartitionId";
+const FEED_RANGE: &str = "FeedRange";
+const OWNER: &str = "Owner";
+const CONTINUATION: &str = "ContinuationToken";
+const PROPERTIES: &str = "properties";
+const TIMESTAMP: &str = "timestamp";
+const MODE: &str = "Mode";
+const MODE_INCREMENTAL: &str = "Incremental Feed";
+/// Written by the store.
+const SYSTEM: [&str; 5] = ["_etag", "_ts", "_rid", "_self", "_attachments"];
+
+/// In `properties`, a map of strings that .NET carries along and copies to children.
+const EPOCH: &str = "epoch";
+const START_FROM: &str = "startFrom";
+const INCARNATION: &str = "incarnation";
+const BEGINNING: &str = "beginning";
+
+/// `{processor}{host}_{database rid}_{container rid}`, without a separator after the name, as .NET has it.
+pub(crate) fn lease_prefix(processor: &str, host: &str, database_rid: &str, container_rid: &str) -> String {
+    format!("{processor}{host}_{database_rid}_{container_rid}")
+}
+
+/// Who owns: a host, and which of its lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) host: String,
+    pub(crate) incarnation: String,
+}
+
+/// A lease as it is stored, or as it shall be. Fields of others are kept.
+#[derive(Clone, Debug)]
+pub(crate) struct LeaseDocument {
+    id: DocumentId,
+    key: PartitionKey,
+    range: FeedRange,
+    fields: Map<String, Value>,
+}
+
+impl LeaseDocument {
+    /// A version-1 lease that nobody owns yet. `start` must not be `Now`: what is stored must mean the same tomorrow.
+    pub(super) fn new(prefix: &str, range: FeedRange, start: &FeedStart, partition_key: bool) -> Result<Self, Error> {
+        let token = range.token();
+        let id = DocumentId::new(format!("{prefix}..{token}")).map_err(|source| Error::Id {
+            prefix: prefix.to_owned(),
+            token: token.clone(),
+            source,
+        })?;
+        let mut fields = Map::new();
+        fields.insert(ID.to_owned(), id.as_str().into());
+        if partition_key {
+            fields.insert(PARTITION_KEY.to_owned(), id.as_str().into());
+        }
+        fields.insert(VERSION.to_owned(), 1.into());
+        fields.insert(LEASE_TOKEN.to_owned(), token.into());
+        fields.insert(FEED_RANGE.to_owned(), json!({"Range": &range}));
+        fields.insert(OWNER.to_owned(), Value::Null);
+        fields.insert(CONTINUATION.to_owned(), Value::Null);
+        fields.insert(PROPERTIES.to_owned(), json!({}));
+        fields.insert(TIMESTAMP.to_owned(), Value::Null);
+        fields.insert(MODE.to_owned(), MODE_INCREMENTAL.into());
+        let key = PartitionKey::from(id.as_str());
+        Ok(Self { id, key, range, fields }.starting(start))
+    }
+
+    pub(super) fn parse(document: &Document) -> Result<Self, Error> {
+        let fields: Map<String, Value> = serde_json::from_slice(&document.body)
+            .map_err(|error| Error::Unreadable { id: "?".to_owned(), reason: error.to_string() })?;
+        let text = |name: &str| fields.get(name).and_then(Value::as_str);
+        let unreadable = |reason: String| Error::Unreadable { id: text(ID).unwrap_or("?").to_owned(), reason };
+        let id = DocumentId::new(text(ID).unwrap_or_default()).map_err(|error| unreadable(error.to_string()))?;
+        // Up to .NET 3.58 the key of a lease in a container by `/partitionKey` was not its id.
+        let key = PartitionKey::from(text(PARTITION_KEY).unwrap_or(id.as_str()));
+        if let Some(mode) = text(MODE)
+            && !mode.eq_ignore_ascii_case(MODE_INCREMENTAL)
+        {
+            return Err(Error::Mode { id: id.into_string(), mode: mode.to_owned() });
+        }
+        let token = text(LEASE_TOKEN).or_else(|| text(PARTITION_ID)).unwrap_or("?");
+        let Some(range) = fields.get(FEED_RANGE).and_then(|range| range.get("Range")) else {
+            return Err(unreadable(format!(
+                "it has no FeedRange that says which keys its token {token} means; start its .NET processor once"
+            )));
+        };
+        let range = serde_json::from_value(range.clone()).map_err(|error| unreadable(error.to_string()))?;
+        if !matches!(fields.get(PROPERTIES), None | Some(Value::Null | Value::Object(_))) {
+            return Err(unreadable("its properties are not an object".to_owned()));
+        }
+        Ok(Self { id, key, range, fields })
+    }
+
+    pub(super) fn id(&self) -> &DocumentId {
+        &self.id
+    }
+
+    pub(super) fn key(&self) -> &PartitionKey {
+        &self.key
+    }
+
+    pub(crate) fn range(&self) -> &FeedRange {
+        &self.range
+    }
+
+    /// `None` when it is free.
+    pub(crate) fn owner(&self) -> Option<&str> {
+        self.text(OWNER).filter(|owner| !owner.trim().is_empty())
+    }
+
+    pub(super) fn incarnation(&self) -> Option<&str> {
+        self.property(INCARNATION)
+    }
+
+    /// Grows with each taking; 0 where only .NET has owned it.
+    pub(super) fn epoch(&self) -> u64 {
+        self.property(EPOCH).and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
+    }
+
+    pub(super) fn position(&self) -> Option<&str> {
+        self.text(CONTINUATION)
+    }
+
+    /// Whether both come from one taking by one owner, whatever their positions.
+    pub(super) fn is_same_taking(&self, other: &Self) -> bool {
+        self.owner() == other.owner() && self.epoch() == other.epoch() && self.incarnation() == other.incarnation()
+    }
+
+    /// Where to read on; `None` in a lease whose start was never stored, as .NET makes them.
+    pub(super) fn start(&self) -> Option<FeedStart> {
+        if let Some(position) = self.position() {
+            return Some(FeedStart::Position(Position::new(position)));
+        }
+        match self.property(START_FROM)? {
+            BEGINNING => Some(FeedStart::Beginning),
+            time => time.parse().ok().map(FeedStart::Time),
+        }
+    }
+
+    /// With its start position stored.
+    #[must_use]
+    pub(super) fn starting(mut self, start: &FeedStart) -> Self {
+        match start {
+            FeedStart::Position(position) => {
+                self.fields.insert(CONTINUATION.to_owned(), position.as_str().into());
+            }
+            FeedStart::Beginning => self.set_property(START_FROM, BEGINNING.to_owned()),
+            FeedStart::Time(time) => self.set_property(START_FROM, time.to_string()),
+            FeedStart::Now => unreachable!("the keeper turns `now` into the position of an empty poll"),
+        }
+        self
+    }
+
+    #[must_use]
+    pub(super) fn taken_by(mut self, owner: &Owner) -> Self {
+        let epoch = self.epoch() + 1;
+        self.fields.insert(OWNER.to_owned(), owner.host.as_str().into());
+        self.set_property(EPOCH, epoch.to_string());
+        self.set_property(INCARNATION, owner.incarnation.clone());
+        self
+    }
+
+    #[must_use]
+    pub(super) fn at(mut self, position: &Position) -> Self {
+        self.fields.insert(CONTINUATION.to_owned(), position.as_str().into());
+        self
+    }
+
+    #[must_use]
+    pub(super) fn free(mut self) -> Self {
+        self.fields.insert(OWNER.to_owned(), Value::Null);
+        self
+    }
+
+    /// As it is written now. .NET hosts take the timestamp for the lease's sign of life.
+    pub(super) fn body(&mut self, now: Timestamp) -> Bytes {
+        if self.owner().is_some() {
+            self.fields.insert(TIMESTAMP.to_owned(), now.strftime("%Y-%m-%dT%H:%M:%S%.7fZ").to_string().into());
+        }
+        for name in SYSTEM {
+            self.fields.remove(name);
+        }
+        Bytes::from(serde_json::to_vec(&self.fields).expect("a map of JSON values is JSON"))
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).and_then(Value::as_str)
+    }
+
+    fn property(&self, name: &str) -> Option<&str> {
+        self.fields.get(PROPERTIES)?.get(name)?.as_str()
+    }
+
+    fn set_property(&mut self, name: &str, value: String) {
+        let properties = self.fields.entry(PROPERTIES).or_insert(Value::Null);
+        if !properties.is_object() {
+            *properties = json!({});
+        }
+        properties[name] = Value::String(value);
+    }
+}
+
+/// A stored lease and its version.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) lease: LeaseDocument,
+    pub(super) etag: ETag,
+}
+
+impl Stored {
+    pub(super) fn parse(document: &Document) -> Result<Self, Error> {
+        Ok(Self { lease: LeaseDocument::parse(document)?, etag: document.etag.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PREFIX: &str = "ordersmyacct.documents.azure.com_kQ8lAA==_kQ8lAMdyeyk=";
+
+    fn stored(body: Value) -> Result<LeaseDocument, Error> {
+        LeaseDocument::parse(&Document { etag: ETag::new("\"1\""), body: Bytes::from(body.to_string()) })
+    }
+
+    fn json_of(lease: &mut LeaseDocument) -> Value {
+        serde_json::from_slice(&lease.body(Timestamp::UNIX_EPOCH)).unwrap()
+    }
+
+    fn owner() -> Owner {
+        Owner { host: "host-1".to_owned(), incarnation: "a1".to_owned() }
+    }
+
+    #[test]
+    fn the_prefix_has_no_separator_after_the_name() {
+        assert_eq!(lease_prefix("orders", "myacct.documents.azure.com", "kQ8lAA==", "kQ8lAMdyeyk="), PREFIX);
+    }
+
+    #[test]
+    fn a_new_lease_is_a_version_1_lease_of_dotnet() {
+        let range = FeedRange::new("", "3FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF").unwrap();
+        let mut lease = LeaseDocument::new(PREFIX, range, &FeedStart::Beginning, true).unwrap();
+        let id = format!("{PREFIX}..-3FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF");
+        assert_eq!(
+            json_of(&mut lease),
+            json!({
+                "id": id, "partitionKey": id, "version": 1, "LeaseToken": "-3FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF",
+                "FeedRange": {"Range": {"min": "", "max": "3FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"}},
+                "Owner": null, "ContinuationToken": null, "properties": {"startFrom": "beginning"},
+                "timestamp": null, "Mode": "Incremental Feed",
+            })
+        );
+    }
+
+    #[test]
+    fn taking_a_dotnet_lease_keeps_its_version_token_and_unknown_fields() {
+        let lease = stored(json!({
+            "id": format!("{PREFIX}..0"), "version": 0, "_etag": "\"1\"", "_ts": 5, "LeaseToken": "0",
+            "FeedRange": {"Range": {"min": "", "max": "FF"}}, "Owner": "net", "ContinuationToken": "\"1526353662\"",
+            "properties": {"theirs": "kept"}, "timestamp": "2024-03-11T23:32:00.4131877Z", "Mode": "Incremental Feed",
+            "somethingNew": [1],
+        }))
+        .unwrap();
+        assert_eq!(lease.owner(), Some("net"));
+        assert_eq!(lease.range(), &FeedRange::full());
+        assert_eq!(lease.start(), Some(FeedStart::Position(Position::new("\"1526353662\""))));
+        let mut taken = lease.taken_by(&owner());
+        assert_eq!(
+            json_of(&mut taken),
+            json!({
+                "id": format!("{PREFIX}..0"), "version": 0, "LeaseToken": "0",
+                "FeedRange": {"Range": {"min": "", "max": "FF"}}, "Owner": "host-1",
+                "ContinuationToken": "\"1526353662\"",
+                "properties": {"theirs": "kept", "epoch": "1", "incarnation": "a1"},
+                "timestamp": "1970-01-01T00:00:00.0000000Z", "Mode": "Incremental Feed", "somethingNew": [1],
+            })
+        );
+        assert_eq!(taken.clone().taken_by(&owner()).epoch(), 2);
+        assert_eq!(taken.free().owner(), None);
+    }
+
+    #[test]
+    fn starts_read_back_as_they_were_stored() {
+        let time: Timestamp = "2024-03-11T23:32:00Z".parse().unwrap();
+        for start in [FeedStart::Beginning, FeedStart::Time(time), FeedStart::Position(Position::new("\"7\""))] {
+            let lease = LeaseDocument::new("p", FeedRange::full(), &start, false).unwrap();
+            assert_eq!(lease.start(), Some(start));
+        }
+        let dotnet = stored(json!({"id": "p..0", "FeedRange": {"Range": {"min": "", "max": "FF"}}})).unwrap();
+        assert_eq!(dotnet.start(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_taken_over_is_refused_with_its_reason() {
+        let no_range = stored(json!({"id": "p..0", "LeaseToken": "0"}));
+        assert!(matches!(no_range, Err(Error::Unreadable { .. })));
+        let other_mode = stored(json!({
+            "id": "p..0", "Mode": "Full-Fidelity Feed", "FeedRange": {"Range": {"min": "", "max": "FF"}},
+        }));
+        assert!(matches!(other_mode, Err(Error::Mode { .. })));
+    }
+}

@@ -1,0 +1,145 @@
+//! The leases of one processor and source as they are stored: every write with its exact condition.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use feedmill_store_api::{
+    Container, DocumentId, ErrorKind, Operation, PageRequest, PartitionKey, Query, ReadLevel, RequestCharge, Scope,
+    Written,
+};
+use serde_json::json;
+
+use super::document::{LeaseDocument, Owner, Stored};
+use super::error::Error;
+use crate::limits::LISTING_ITEMS;
+use crate::retry::Patience;
+
+/// A place for the leases that share a prefix. Clones are the same place.
+#[derive(Clone)]
+pub(crate) struct Table {
+    pub(super) container: Arc<dyn Container>,
+    pub(super) prefix: Arc<str>,
+    pub(super) owner: Arc<Owner>,
+    pub(super) patience: Patience,
+}
+
+/// What became of one conditional replace.
+pub(super) enum Replaced {
+    Written(Stored, RequestCharge),
+    /// Somebody else's version stands there, or none.
+    Refused(Option<Stored>),
+    /// The store failed. When the write may have happened all the same, the next refusal may be our own success.
+    Failed(feedmill_store_api::Error),
+}
+
+impl Table {
+    pub(crate) fn new(container: Arc<dyn Container>, prefix: &str, owner: Arc<Owner>, patience: Patience) -> Self {
+        Self { container, prefix: prefix.into(), owner, patience }
+    }
+
+    /// Whether leases carry a `partitionKey` field, as .NET has it in containers by that key.
+    pub(super) fn by_partition_key(&self) -> bool {
+        self.container.partition_key_paths().iter().any(|path| path == "/partitionKey")
+    }
+
+    /// All leases, and what listing them cost.
+    pub(super) async fn list(&self) -> Result<Vec<Stored>, Error> {
+        let attempted = format!("list the leases {}", self.prefix);
+        let query =
+            Query::new("SELECT * FROM c WHERE STARTSWITH(c.id, @prefix)").with("@prefix", format!("{}..", self.prefix));
+        let mut leases = Vec::new();
+        let mut request = PageRequest::first(LISTING_ITEMS);
+        loop {
+            let page = self
+                .patience
+                .outlast(&attempted, || self.container.query(&Scope::Container, &query, &request, &ReadLevel::Quorum))
+                .await
+                .map_err(Error::store(&attempted))?;
+            for body in page.items {
+                leases.push(listed(body)?);
+            }
+            match page.continuation {
+                Some(continuation) => request.continuation = Some(continuation),
+                None => return Ok(leases),
+            }
+        }
+    }
+
+    pub(super) async fn read(&self, lease: &LeaseDocument) -> Result<Option<Stored>, feedmill_store_api::Error> {
+        let (document, _) = self.container.read(lease.key(), lease.id(), &ReadLevel::Quorum).await?;
+        document.map(|document| Stored::parse(&document)).transpose().map_err(|error| {
+            feedmill_store_api::Error::new(ErrorKind::Corrupt, format!("read lease {}", lease.id())).with_source(error)
+        })
+    }
+
+    /// Creates the lease unless there is one.
+    pub(super) async fn create(&self, mut lease: LeaseDocument) -> Result<(), Error> {
+        let body = lease.body(self.patience.clock.now());
+        self.create_document(lease.key(), lease.id(), body).await
+    }
+
+    pub(super) async fn is_marked(&self) -> Result<bool, Error> {
+        let (id, key) = self.marker()?;
+        let attempted = format!("read the marker {id}");
+        let found = self.patience.outlast(&attempted, || self.container.read(&key, &id, &ReadLevel::Quorum)).await;
+        Ok(found.map_err(Error::store(attempted))?.0.is_some())
+    }
+
+    /// Says, as .NET does, that all leases were made.
+    pub(super) async fn mark(&self) -> Result<(), Error> {
+        let (id, key) = self.marker()?;
+        let body = if self.by_partition_key() {
+            json!({"id": id.as_str(), "partitionKey": id.as_str()})
+        } else {
+            json!({"id": id.as_str()})
+        };
+        self.create_document(&key, &id, Bytes::from(body.to_string())).await
+    }
+
+    /// One replace on the condition that the lease is still at `stored`'s version; a refusal is read back.
+    pub(super) async fn replace(&self, stored: &Stored, mut wanted: LeaseDocument) -> Replaced {
+        let body = wanted.body(self.patience.clock.now());
+        let (key, id) = (stored.lease.key(), stored.lease.id().clone());
+        let operation = Operation::Replace { id, body, if_match: Some(stored.etag.clone()) };
+        match self.container.write(key, operation).await {
+            Ok(Written { etag: Some(etag), charge, .. }) => Replaced::Written(Stored { lease: wanted, etag }, charge),
+            Err(error) if !matches!(error.kind(), ErrorKind::Precondition | ErrorKind::NotFound) => {
+                Replaced::Failed(error)
+            }
+            _ => match self.read(&wanted).await {
+                Ok(found) => Replaced::Refused(found),
+                Err(error) => Replaced::Failed(error),
+            },
+        }
+    }
+
+    fn marker(&self) -> Result<(DocumentId, PartitionKey), Error> {
+        let id = DocumentId::new(format!("{}.info", self.prefix)).map_err(|source| Error::Id {
+            prefix: self.prefix.to_string(),
+            token: "info".to_owned(),
+            source,
+        })?;
+        let key = PartitionKey::from(id.as_str());
+        Ok((id, key))
+    }
+
+    async fn create_document(&self, key: &PartitionKey, id: &DocumentId, body: Bytes) -> Result<(), Error> {
+        let attempted = format!("create {id} in {}", self.container.name());
+        let create = || self.container.write(key, Operation::Create { id: id.clone(), body: body.clone() });
+        match self.patience.outlast(&attempted, create).await {
+            Err(error) if error.kind() != ErrorKind::Conflict => Err(Error::store(attempted)(error)),
+            // Ours or another host's: ids are deterministic, and what was first stays.
+            _ => Ok(()),
+        }
+    }
+}
+
+fn listed(body: Bytes) -> Result<Stored, Error> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        _etag: feedmill_store_api::ETag,
+    }
+    let unreadable = |error: serde_json::Error| Error::Unreadable { id: "?".to_owned(), reason: error.to_string() };
+    let version: Version = serde_json::from_slice(&body).map_err(unreadable)?;
+    Stored::parse(&feedmill_store_api::Document { etag: version._etag, body })
+}

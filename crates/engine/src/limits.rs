@@ -1,0 +1,21 @@
+//! Bounds that are not options: each with its reason.
+
+use feedmill_store_api::limits::{ID_BYTES_MAX, ITEM_BYTES_MAX};
+
+/// Bytes of the error text in a dead letter. Long enough for a reason, short enough to list thousands.
+pub(crate) const LETTER_ERROR_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of the source document in a dead letter; a larger one is left out.
+pub(crate) const LETTER_DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a dead letter's id before its tail is replaced by a hash.
+pub(crate) const LETTER_ID_BYTES_MAX: usize = 900;
+/// Hexadecimal digits of that hash, and the character before them.
+pub(crate) const LETTER_ID_HASH_BYTES: usize = 17;
+/// Dead letters or leases of one page of a listing.
+pub(crate) const LISTING_ITEMS: usize = 500;
+/// Times in a row that a worker may break without settling a page before its range halts. A bug that breaks it again
+/// each time would otherwise keep a job from ever ending.
+pub(crate) const RESTARTS_MAX: u32 = 5;
+
+/// A dead letter stays an item the service takes: the escaped error may be six times as long, the rest is small.
+const _: () = assert!(LETTER_DOCUMENT_BYTES_MAX + 6 * LETTER_ERROR_BYTES_MAX + 16 * 1024 < ITEM_BYTES_MAX);
+const _: () = assert!(LETTER_ID_BYTES_MAX + LETTER_ID_HASH_BYTES <= ID_BYTES_MAX);

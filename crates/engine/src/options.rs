@@ -1,0 +1,140 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::SettleOptions;
+
+/// How leases, delivery, retries and shutdown behave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Name of the container that holds the leases; key `/id`. Default `leases`.
+    pub leases: String,
+    /// Name of the container that holds the dead letters; key `/id`. Default `deadLetters`.
+    pub dead_letters: String,
+    /// Changes asked for in one page. A page may hold more, because it is not cut within one commit. Default 1000.
+    pub page_items_max: usize,
+    /// Deliveries of one range that run at the same time. Default 32.
+    pub deliveries_in_flight_max: usize,
+    /// Changes of one range that were read and are not settled; no further page is read above it. Default 10000.
+    pub changes_in_flight_max: usize,
+    /// Bytes of those changes; no further page is read above it. Default 8388608 (8 MiB).
+    pub bytes_in_flight_max: usize,
+    /// Pages of one range behind an unsettled change; no further page is read above it. Bounds what is delivered again
+    /// after a crash. Default 1000.
+    pub pages_in_flight_max: usize,
+    /// Wait after the first empty page. Doubles while the range stays quiet. Default 100 ms.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub poll_delay_min: Duration,
+    /// Longest wait between two polls of a quiet range: the delay of its next change, and its idle cost. Default 5 s.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub poll_delay_max: Duration,
+    /// A checkpoint is written once this many pages are settled. Default 50.
+    pub checkpoint_pages: u64,
+    /// A checkpoint is written once a settled page has waited this long for it. Default 5 s.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub checkpoint_age: Duration,
+    /// First wait after a failure; doubles, with jitter. Default 100 ms.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub backoff_min: Duration,
+    /// Longest wait between two attempts at the same request. Default 30 s.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub backoff_max: Duration,
+    /// How long a delivery that fails by its own fault is tried again before it becomes a dead letter; its key waits,
+    /// other keys do not. Default 10 s.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub retry_inline: Duration,
+    /// What a change that keeps failing by its own fault leads to. Default `dead-letter`.
+    pub on_error: OnError,
+    /// A range that makes more dead letters than this within a minute halts: that is a bug, not bad data. Default 600.
+    pub dead_letters_per_minute_max: usize,
+    /// First wait before a dead letter is tried again; doubles at each failure. Default 1 min.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub dead_letter_retry_min: Duration,
+    /// A dead letter whose next wait would be longer is tried no more by itself (`dead`). Default 24 h.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub dead_letter_retry_max: Duration,
+    /// Open dead letters of one processor and source kept in memory. With more than that, every settled change costs a
+    /// read of the dead letter it might have. Default 10000.
+    pub dead_letters_open_max: usize,
+    /// How long a closed dead letter stays. Default 30 d.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub dead_letter_retention: Duration,
+    /// With `gather`: a key is handled again no sooner than this many times as long as its last handling took, so that
+    /// a hot key never costs more than one part in this many of the time. Default 20.
+    pub gather_factor: u32,
+    /// How often a lease that another owner holds is looked at again. Default 10 s.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub lease_look_interval: Duration,
+    /// Time from the order to stop until `run` returns; four fifths of it for running deliveries, the rest for
+    /// checkpoints and leases. Default 25 s.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub shutdown_grace: Duration,
+    /// How targets are written.
+    pub settle: SettleOptions,
+}
+
+/// What a change that keeps failing by its own fault leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// It is written down as a dead letter, tried again later, and the rest goes on.
+    #[default]
+    DeadLetter,
+    /// Its range halts before it, loudly.
+    Halt,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            leases: "leases".to_owned(),
+            dead_letters: "deadLetters".to_owned(),
+            page_items_max: 1_000,
+            deliveries_in_flight_max: 32,
+            changes_in_flight_max: 10_000,
+            bytes_in_flight_max: 8 * 1024 * 1024,
+            pages_in_flight_max: 1_000,
+            poll_delay_min: Duration::from_millis(100),
+            poll_delay_max: Duration::from_secs(5),
+            checkpoint_pages: 50,
+            checkpoint_age: Duration::from_secs(5),
+            backoff_min: Duration::from_millis(100),
+            backoff_max: Duration::from_secs(30),
+            retry_inline: Duration::from_secs(10),
+            on_error: OnError::DeadLetter,
+            dead_letters_per_minute_max: 600,
+            dead_letter_retry_min: Duration::from_secs(60),
+            dead_letter_retry_max: Duration::from_secs(24 * 60 * 60),
+            dead_letters_open_max: 10_000,
+            dead_letter_retention: Duration::from_secs(30 * 24 * 60 * 60),
+            gather_factor: 20,
+            lease_look_interval: Duration::from_secs(10),
+            shutdown_grace: Duration::from_secs(25),
+            settle: SettleOptions::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_survives_writing_and_reading() {
+        let text = serde_json::to_string(&Options::default()).unwrap();
+        assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), Options::default());
+    }
+
+    #[test]
+    fn durations_are_written_as_people_say_them() {
+        let options: Options = serde_json::from_str(r#"{"retry_inline":"1m 30s","on_error":"halt"}"#).unwrap();
+        assert_eq!(options.retry_inline, Duration::from_secs(90));
+        assert_eq!(options.on_error, OnError::Halt);
+    }
+
+    #[test]
+    fn an_unknown_option_is_refused() {
+        assert!(serde_json::from_str::<Options>(r#"{"retry_online":"1s"}"#).is_err());
+    }
+}

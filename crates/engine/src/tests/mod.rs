@@ -1,0 +1,9 @@
+//! The engine on the real local store in memory, with time that passes when nothing else happens.
+
+mod delivery;
+mod failures;
+mod handlers;
+mod leases;
+mod lifetimes;
+mod spy;
+mod world;

@@ -1,0 +1,324 @@
+//! The loop: read page → lanes → progress → checkpoint → read page.
+
+use std::sync::Arc;
+
+use feedmill_clock::Monotonic;
+use feedmill_store_api::{Error, ErrorKind, FeedPage, PartitionKey, Position};
+use futures::future::Either;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
+
+use super::checkpointer::{Checkpoint, Checkpointer};
+use super::delivery::{self, Fate, Slot};
+use super::lanes::{Lanes, Ticket};
+use super::poll::{Poll, Polled};
+use super::progress::{PageEnd, PageNumber, Progress};
+use super::{Context, RangeState};
+use crate::Delivery;
+use crate::dead_letters::Fault;
+use crate::lease::{HeldLease, Lost};
+use crate::retry;
+use crate::shutdown::Stop;
+
+/// How a worker ended.
+pub(crate) struct Ended {
+    pub(crate) why: Why,
+    /// `None` when it is lost.
+    pub(crate) lease: Option<HeldLease>,
+    /// Settled, without a gap before it, and in no checkpoint yet.
+    pub(crate) position: Option<Position>,
+}
+
+pub(crate) enum Why {
+    Stopped,
+    Lost(Lost),
+    Halted(String),
+    Gone(Error),
+}
+
+/// Reads and delivers from the lease's position until told to stop or something ends it.
+pub(crate) async fn run(context: &Arc<Context>, lease: HeldLease, stop: &Stop) -> Ended {
+    let mut pump = Pump::new(context, lease);
+    let why = loop {
+        pump.start();
+        let event = pump.next(stop).await;
+        if let Some(why) = pump.handle(event) {
+            break why;
+        }
+    };
+    pump.end(why, stop).await
+}
+
+struct Pump {
+    context: Arc<Context>,
+    poll: Poll,
+    lanes: Lanes,
+    slots: Arc<Semaphore>,
+    deliveries: JoinSet<Done>,
+    progress: Progress,
+    checkpointer: Checkpointer,
+    rounds: watch::Receiver<u64>,
+    /// The round of the last poll, when it was empty.
+    empty_in: Option<u64>,
+    /// The last round this range was reported idle in.
+    reported: u64,
+}
+
+/// A delivery that came to its end.
+struct Done {
+    /// `None` for a change that never had a key.
+    lane: Option<(PartitionKey, Ticket)>,
+    pages: Vec<(PageNumber, usize)>,
+    fate: Fate,
+}
+
+enum Event {
+    Stop,
+    Polled(Polled),
+    Done(Result<Done, JoinError>),
+    Slot(OwnedSemaphorePermit),
+    Checkpoint(Checkpoint),
+    Time,
+}
+
+impl Pump {
+    fn new(context: &Arc<Context>, lease: HeldLease) -> Self {
+        let now = context.clock.monotonic();
+        let (options, entropy) = (&context.options, context.entropy.clone());
+        let source = Arc::clone(&context.source);
+        let poll = Poll::new(source, context.range.clone(), lease.start().clone(), options, entropy, now);
+        context.gauge.state(RangeState::Reading);
+        Self {
+            poll,
+            lanes: Lanes::default(),
+            slots: Arc::new(Semaphore::new(options.deliveries_in_flight_max.max(1))),
+            deliveries: JoinSet::new(),
+            progress: Progress::default(),
+            checkpointer: Checkpointer::new(lease, options, context.patience.backoff()),
+            rounds: context.participant.rounds(),
+            empty_in: None,
+            reported: 0,
+            context: Arc::clone(context),
+        }
+    }
+
+    /// Starts whatever can be started now.
+    fn start(&mut self) {
+        let now = self.context.clock.monotonic();
+        while let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
+            if !self.deliver(now, permit) {
+                break;
+            }
+        }
+        let round = *self.rounds.borrow_and_update();
+        if self.has_room() {
+            self.poll.start(now, round);
+        }
+        let idle = self.is_idle();
+        if idle && self.empty_in.is_some() {
+            self.context.gauge.caught_up();
+        }
+        let caught_up = idle && round > self.reported && self.empty_in == Some(round);
+        self.checkpointer.start(now, caught_up);
+        if caught_up {
+            self.reported = round;
+            self.context.participant.idle(round);
+        }
+    }
+
+    async fn next(&mut self, stop: &Stop) -> Event {
+        let clock = &self.context.clock;
+        let now = clock.monotonic();
+        let poll_at = if self.has_room() { self.poll.due_at() } else { None };
+        let wake = [poll_at, self.lanes.next_warm(), self.checkpointer.due_at()].into_iter().flatten().min();
+        let time = match wake {
+            Some(at) => Either::Left(clock.sleep(at.since(now))),
+            None => Either::Right(std::future::pending()),
+        };
+        let slots = Arc::clone(&self.slots);
+        tokio::select! {
+            () = stop.taking_stopped() => Event::Stop,
+            Some(done) = self.deliveries.join_next() => Event::Done(done),
+            polled = self.poll.finished(|| clock.monotonic()) => Event::Polled(polled),
+            checkpoint = self.checkpointer.finished(|| clock.monotonic()) => Event::Checkpoint(checkpoint),
+            // Dropping a place in the queue is fine: who is ahead is not slowed down by it.
+            permit = slots.acquire_owned(), if self.lanes.has_ready() => {
+                Event::Slot(permit.expect("the semaphore is never closed"))
+            }
+            _ = self.rounds.changed() => Event::Time,
+            () = time => Event::Time,
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Option<Why> {
+        match event {
+            Event::Stop => Some(Why::Stopped),
+            Event::Time => None,
+            Event::Slot(permit) => {
+                self.deliver(self.context.clock.monotonic(), permit);
+                None
+            }
+            Event::Done(done) => {
+                let mut why = self.done(done);
+                // Many end at once; each of them is not worth a turn of the loop.
+                while why.is_none()
+                    && let Some(done) = self.deliveries.try_join_next()
+                {
+                    why = self.done(done);
+                }
+                why
+            }
+            Event::Polled(Polled::Page(page, round)) => {
+                self.page(page, round);
+                None
+            }
+            Event::Polled(Polled::Failed(error)) => self.poll_failed(error),
+            Event::Checkpoint(checkpoint) => self.checkpointed(checkpoint),
+        }
+    }
+
+    fn page(&mut self, page: FeedPage, round: u64) {
+        let context = &self.context;
+        context.gauge.page(page.changes.len(), page.head_lsn, page.charge);
+        context.gauge.recovered();
+        context.ledger.session(&context.range, &page.session);
+        let (Some(first), Some(last)) = (page.changes.first(), page.changes.last()) else {
+            self.empty_in = Some(round);
+            return;
+        };
+        self.empty_in = None;
+        context.gauge.state(RangeState::Reading);
+        let end = PageEnd { position: page.position, lsn: last.lsn };
+        let number = self.progress.open(end, page.changes.len(), first.timestamp_seconds);
+        context.gauge.oldest(self.progress.oldest());
+        let session = Arc::new(page.session);
+        for change in page.changes {
+            match context.paths.of(&change.body) {
+                Ok(key) => self.lanes.push(key, number, change, &session),
+                Err(error) => {
+                    let fault = Fault::new(format!("its partition key cannot be read: {error}"));
+                    let context = Arc::clone(context);
+                    self.deliveries.spawn(async move {
+                        let fate = delivery::refuse(&context, change, fault).await;
+                        Done { lane: None, pages: vec![(number, 1)], fate }
+                    });
+                }
+            }
+        }
+    }
+
+    /// False when there is nothing to deliver now.
+    fn deliver(&mut self, now: Monotonic, permit: OwnedSemaphorePermit) -> bool {
+        let Some(batch) = self.lanes.take(now) else { return false };
+        let context = Arc::clone(&self.context);
+        let slot = Slot::new(Arc::clone(&self.slots), permit);
+        let mut ticket = batch.ticket;
+        let pages = std::mem::take(&mut ticket.pages);
+        let delivery = Delivery {
+            container: Arc::clone(&context.container),
+            container_rid: Arc::clone(&context.container_rid),
+            key: batch.key.clone(),
+            changes: batch.changes,
+            session: batch.session,
+        };
+        self.deliveries.spawn(async move {
+            let fate = Box::pin(delivery::deliver(&context, delivery, slot)).await;
+            Done { lane: Some((batch.key, ticket)), pages, fate }
+        });
+        true
+    }
+
+    fn done(&mut self, done: Result<Done, JoinError>) -> Option<Why> {
+        let done = match done {
+            Ok(done) => done,
+            // Handlers' panics are caught before; this one is the engine's own.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return None,
+            },
+        };
+        let took = match done.fate {
+            Fate::Settled(took) => took,
+            Fate::Halt(reason) => return Some(Why::Halted(reason)),
+        };
+        let now = self.context.clock.monotonic();
+        if let Some((key, ticket)) = &done.lane {
+            let cool = self.context.gather.then(|| now + took.saturating_mul(self.context.options.gather_factor));
+            self.lanes.finish(key, ticket, cool);
+        }
+        for (page, changes) in done.pages {
+            self.progress.done(page, changes);
+            self.context.gauge.delivered(changes, now);
+        }
+        if let Some((pages, end)) = self.progress.settled() {
+            self.context.gauge.settled(pages, end.lsn);
+            self.checkpointer.settled(pages, end, now);
+        }
+        self.context.gauge.oldest(self.progress.oldest());
+        self.context.gauge.recovered();
+        None
+    }
+
+    fn poll_failed(&mut self, error: Error) -> Option<Why> {
+        match error.kind() {
+            ErrorKind::Gone => Some(Why::Gone(error)),
+            kind if retry::is_outage(kind) => {
+                self.context.trouble(&error);
+                None
+            }
+            // A container that is gone, or a position that the feed does not know: no amount of waiting helps.
+            _ => Some(Why::Halted(format!("reading the feed: {error}"))),
+        }
+    }
+
+    fn checkpointed(&mut self, checkpoint: Checkpoint) -> Option<Why> {
+        match checkpoint {
+            Checkpoint::Written(position, charge) => {
+                self.context.gauge.checkpointed(position.as_str());
+                self.context.gauge.charge(charge);
+                None
+            }
+            Checkpoint::Failed(error) => {
+                self.context.trouble(&error);
+                None
+            }
+            Checkpoint::Lost(lost) => Some(Why::Lost(lost)),
+        }
+    }
+
+    /// Drains what runs, unless the lease is lost, and takes the lease out.
+    async fn end(mut self, mut why: Why, stop: &Stop) -> Ended {
+        while !matches!(why, Why::Lost(_)) && (!self.deliveries.is_empty() || self.checkpointer.is_writing()) {
+            let clock = &self.context.clock;
+            let event = tokio::select! {
+                Some(done) = self.deliveries.join_next() => Event::Done(done),
+                checkpoint = self.checkpointer.finished(|| clock.monotonic()) => Event::Checkpoint(checkpoint),
+                () = stop.draining_stopped(), if !self.deliveries.is_empty() => {
+                    self.deliveries.shutdown().await;
+                    continue;
+                }
+            };
+            match self.handle(event) {
+                Some(Why::Lost(lost)) => why = Why::Lost(lost),
+                // A second reason to halt does not replace the first.
+                Some(other) if matches!(why, Why::Stopped) => why = other,
+                _ => {}
+            }
+        }
+        // Nothing that was done without the lease may be done any longer.
+        self.deliveries.shutdown().await;
+        let (lease, position) = self.checkpointer.into_lease();
+        Ended { why, lease, position }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.lanes.changes() == 0 && self.deliveries.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        let options = &self.context.options;
+        self.lanes.changes() < options.changes_in_flight_max
+            && self.lanes.bytes() < options.bytes_in_flight_max
+            && self.progress.pages() < options.pages_in_flight_max
+    }
+}

@@ -1,0 +1,136 @@
+//! A real local store in memory, and processors driven by its feeds one delivery at a time. The tests of all processor
+//! crates use this file.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use feedmill_clock::{Entropy, ManualClock};
+use feedmill_documents::containers;
+use feedmill_engine::{Delivery, Handler, Outcome, Processor, SettleError, SettleOptions, Writer};
+use feedmill_local_store::LocalStore;
+use feedmill_store_api::{
+    Change, Container, Database, DocumentId, FeedRange, FeedStart, Operation, PageRequest, PartitionKey, Query,
+    ReadLevel, Scope, SessionToken,
+};
+use serde_json::Value;
+
+pub(crate) struct World {
+    #[allow(dead_code, reason = "only notifications depend on the time")]
+    pub(crate) clock: ManualClock,
+    database: Arc<dyn Database>,
+    writer: Writer,
+    /// How far the processors have read, by source container and range.
+    positions: BTreeMap<(String, FeedRange), FeedStart>,
+}
+
+impl World {
+    /// At noon of 1 January 2020.
+    pub(crate) async fn new() -> Self {
+        let clock = ManualClock::new("2020-01-01T12:00:00Z".parse().unwrap());
+        let store = LocalStore::memory(feedmill_local_store::Options::default(), Arc::new(clock.clone()));
+        let database = store.database("db").await.unwrap();
+        for spec in containers::all(2) {
+            database.provision(&spec).await.unwrap();
+        }
+        let (clock_of_writer, entropy) = (Arc::new(clock.clone()), Entropy::seeded(1));
+        let writer = Writer::new(Arc::clone(&database), clock_of_writer, entropy, SettleOptions::default());
+        Self { clock, database, writer, positions: BTreeMap::new() }
+    }
+
+    pub(crate) async fn put(&self, container: &str, document: Value) {
+        let container = self.database.container(container).await.unwrap();
+        let id = DocumentId::new(document["id"].as_str().unwrap()).unwrap();
+        let key = key(&*container, &document);
+        let body = Bytes::from(document.to_string());
+        container.write(&key, Operation::Upsert { id, body }).await.unwrap();
+    }
+
+    /// Delivers what the processors have not seen, in their order, until there is nothing more. Returns what they rejected.
+    pub(crate) async fn deliver(&mut self, processors: &[Processor]) -> Vec<String> {
+        let mut rejected = Vec::new();
+        for Processor { source, handler, .. } in processors {
+            let container = self.database.container(source).await.unwrap();
+            for range in container.feed_ranges().await.unwrap() {
+                loop {
+                    let at = (source.clone(), range.clone());
+                    let start = self.positions.get(&at).cloned().unwrap_or(FeedStart::Beginning);
+                    let page = container.read_page(&range, &start, 100).await.unwrap();
+                    self.positions.insert(at, FeedStart::Position(page.position));
+                    if page.changes.is_empty() {
+                        break;
+                    }
+                    for (key, changes) in by_key(&*container, page.changes) {
+                        let outcome = self.handle(&**handler, &*container, key, changes, page.session.clone()).await;
+                        rejected.extend(outcome.unwrap().rejected.into_iter().map(|rejection| rejection.reason));
+                    }
+                }
+            }
+        }
+        rejected
+    }
+
+    /// Makes the next [`Self::deliver`] begin from the beginning.
+    #[allow(dead_code, reason = "not every crate replays in every test")]
+    pub(crate) fn rewind(&mut self) {
+        self.positions.clear();
+    }
+
+    /// Documents that processors have written so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.writer.totals().total().written
+    }
+
+    /// All documents of a container by id, tombstones included, without what differs from run to run.
+    pub(crate) async fn documents(&self, container: &str) -> BTreeMap<String, Value> {
+        let container = self.database.container(container).await.unwrap();
+        let query = Query::new("SELECT * FROM c");
+        let mut found = BTreeMap::new();
+        let mut page = PageRequest::first(1_000);
+        loop {
+            let read = container.query(&Scope::Container, &query, &page, &ReadLevel::Quorum).await.unwrap();
+            for item in read.items {
+                let mut item: Value = serde_json::from_slice(&item).unwrap();
+                item.as_object_mut()
+                    .unwrap()
+                    .retain(|name, _| !name.starts_with('_') && name != "ttl" && name != "asOf");
+                found.insert(item["id"].as_str().unwrap().to_owned(), item);
+            }
+            page.continuation = read.continuation;
+            if page.continuation.is_none() {
+                return found;
+            }
+        }
+    }
+
+    async fn handle(
+        &self,
+        handler: &dyn Handler,
+        container: &dyn Container,
+        key: PartitionKey,
+        changes: Vec<Change>,
+        session: SessionToken,
+    ) -> Result<Outcome, SettleError> {
+        let (name, rid) = (container.name().into(), container.rid().into());
+        let delivery = Delivery { container: name, container_rid: rid, key, changes, session };
+        let settler = self.writer.settler(&delivery);
+        handler.handle(&delivery, &settler).await
+    }
+}
+
+fn key(container: &dyn Container, document: &Value) -> PartitionKey {
+    let field = container.partition_key_paths()[0].trim_start_matches('/');
+    match &document[field] {
+        Value::String(key) => PartitionKey::from(key.as_str()),
+        _ => PartitionKey::from_parts(vec![feedmill_store_api::KeyPart::Undefined]),
+    }
+}
+
+fn by_key(container: &dyn Container, changes: Vec<Change>) -> BTreeMap<PartitionKey, Vec<Change>> {
+    let mut keys: BTreeMap<PartitionKey, Vec<Change>> = BTreeMap::new();
+    for change in changes {
+        let document = serde_json::from_slice(&change.body).unwrap();
+        keys.entry(key(container, &document)).or_default().push(change);
+    }
+    keys
+}

@@ -1,0 +1,167 @@
+use feedmill_store_api::{Change, Error, ErrorKind, FeedPage, FeedRange, FeedStart, Position};
+
+use crate::container::Core;
+use crate::epk::bound_bytes;
+use crate::error::{corrupt, invalid, unavailable};
+use crate::keys::{self, Record, Version};
+use crate::partition::Partition;
+use crate::read::render;
+use crate::storage::{Cursor, Direction, Table, View};
+
+/// One page of the latest-version feed.
+///
+/// The version table is the log: a newer version of a document replaces its older one there, a delete removes it. It is kept
+/// in [`keys::BUCKETS`] parts by effective key; a page merges those that its range touches.
+pub(crate) fn read_page(
+    core: &Core,
+    range: &FeedRange,
+    start: &FeedStart,
+    items_max: usize,
+) -> Result<FeedPage, Error> {
+    let partition = partition_of(core, range)?;
+    // Before the view, so that the view has everything up to here; what is newer is left to the next page.
+    let head_lsn = partition.head_lsn();
+    let empty = |lsn| page(core, partition, Vec::new(), lsn, head_lsn);
+    let after_lsn = match start {
+        FeedStart::Now => return Ok(empty(head_lsn)),
+        FeedStart::Beginning | FeedStart::Time(_) => 0,
+        FeedStart::Position(position) => lsn_of(core, range, position, head_lsn)?,
+    };
+    if after_lsn == head_lsn {
+        return Ok(empty(head_lsn));
+    }
+    let view = partition.shard.view();
+    let (lower, upper) = (bound_bytes(range.min()), bound_bytes(range.max()));
+    let upto = Version::after(head_lsn);
+    let mut merge = Merge::default();
+    for bucket in keys::bucket(&lower)..=last_bucket(&upper) {
+        let from = match start {
+            FeedStart::Time(time) => first_since(core, &*view, bucket, time.as_second(), upto)?,
+            _ => Version::after(after_lsn),
+        };
+        let (from, to) = (keys::version(bucket, from), keys::version(bucket, upto));
+        merge.add(view.cursor(Table::Versions, &from, &to, Direction::Forward))?;
+    }
+    let now_seconds = core.now_seconds();
+    let (mut changes, mut bytes, mut covered) = (Vec::<Change>::new(), 0, after_lsn);
+    while let Some((version, record)) = merge.current(core)? {
+        let full = changes.len() >= items_max.max(1) || bytes >= core.options.page_bytes_max;
+        if full && version.lsn() != covered {
+            return Ok(page(core, partition, changes, covered, head_lsn));
+        }
+        covered = version.lsn();
+        let inside = record.effective_key >= lower.as_slice() && record.effective_key < upper.as_slice();
+        if inside && record.is_live(now_seconds) {
+            let body = render(core, partition, version, &record);
+            bytes += body.len();
+            let (etag, timestamp_seconds) = (partition.etag(version), record.timestamp_seconds);
+            changes.push(Change { lsn: covered, timestamp_seconds, etag, body });
+        }
+        merge.advance()?;
+    }
+    Ok(page(core, partition, changes, head_lsn, head_lsn))
+}
+
+fn page(core: &Core, partition: &Partition, changes: Vec<Change>, lsn: u64, head_lsn: u64) -> FeedPage {
+    FeedPage {
+        charge: core.charge().feed_page(changes.iter().map(|change| change.body.len())),
+        changes,
+        position: Position::new(format!("\"{lsn}\"")),
+        session: partition.session(lsn),
+        head_lsn,
+    }
+}
+
+fn partition_of<'c>(core: &'c Core, range: &FeedRange) -> Result<&'c Partition, Error> {
+    core.partitions.iter().find(|partition| partition.range.contains(range)).ok_or_else(|| {
+        let text = format!("read the feed of {} in {range}: the range is not within one partition", core.name());
+        Error::new(ErrorKind::Gone, text)
+    })
+}
+
+fn lsn_of(core: &Core, range: &FeedRange, position: &Position, head_lsn: u64) -> Result<u64, Error> {
+    let number = position.as_str().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let attempted = || format!("read the feed of {} in {range} from {position}", core.name());
+    match number.and_then(|number| number.parse::<u64>().ok()) {
+        Some(lsn) if lsn <= head_lsn => Ok(lsn),
+        Some(_) => Err(invalid(format!(
+            "{}: the feed ends at {head_lsn}, so the position is of another store or of one that has lost data since; \
+             start again from the beginning or from a time",
+            attempted()
+        ))),
+        None => Err(invalid(format!("{}: that is no position of this feed", attempted()))),
+    }
+}
+
+/// The part of the log that the last key below `upper` is in.
+fn last_bucket(upper: &[u8]) -> u8 {
+    let bucket = keys::bucket(upper);
+    // `upper` itself is outside; where it is the very beginning of its part, so is the part.
+    let at_start = upper.first().is_some_and(|&byte| byte >> 2 == bucket && byte & 3 == 0);
+    if at_start && upper[1..].iter().all(|&byte| byte == 0) { bucket.saturating_sub(1) } else { bucket }
+}
+
+/// The first version in a part of the log that was written at `seconds` or later. Times never fall along the log, so this
+/// is a binary search: its cost does not depend on how much was written before.
+fn first_since(core: &Core, view: &dyn View, bucket: u8, seconds: i64, upto: Version) -> Result<Version, Error> {
+    let to = keys::version(bucket, upto);
+    let (mut low, mut high) = (0, upto.0);
+    while low < high {
+        let middle = low.midpoint(high);
+        let mut cursor = view.cursor(Table::Versions, &keys::version(bucket, Version(middle)), &to, Direction::Forward);
+        if !cursor.advance().map_err(|failure| unavailable(&failure))? {
+            high = middle;
+            continue;
+        }
+        let (version, record) = decode(core, cursor.key(), cursor.value())?;
+        if record.timestamp_seconds < seconds {
+            low = version.0 + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(Version(low))
+}
+
+fn decode<'a>(core: &Core, key: &[u8], value: &'a [u8]) -> Result<(Version, Record<'a>), Error> {
+    let record = Record::decode(value, core.schema.effective_key_bytes());
+    keys::version_of(key).zip(record).ok_or_else(|| corrupt(format!("read the change log of {}", core.name())))
+}
+
+/// Parts of the log as one, in version order.
+#[derive(Default)]
+struct Merge<'a> {
+    /// Each stands at an entry. Few, so the smallest is found by looking at all.
+    heads: Vec<(Version, Box<dyn Cursor + 'a>)>,
+}
+
+impl<'a> Merge<'a> {
+    fn add(&mut self, mut cursor: Box<dyn Cursor + 'a>) -> Result<(), Error> {
+        if cursor.advance().map_err(|failure| unavailable(&failure))? {
+            let version = keys::version_of(cursor.key()).unwrap_or(Version(0));
+            self.heads.push((version, cursor));
+        }
+        Ok(())
+    }
+
+    fn smallest(&self) -> Option<usize> {
+        (0..self.heads.len()).min_by_key(|&at| self.heads[at].0)
+    }
+
+    fn current(&self, core: &Core) -> Result<Option<(Version, Record<'_>)>, Error> {
+        let Some(at) = self.smallest() else { return Ok(None) };
+        let (_, cursor) = &self.heads[at];
+        decode(core, cursor.key(), cursor.value()).map(Some)
+    }
+
+    fn advance(&mut self) -> Result<(), Error> {
+        let Some(at) = self.smallest() else { return Ok(()) };
+        let (version, cursor) = &mut self.heads[at];
+        if cursor.advance().map_err(|failure| unavailable(&failure))? {
+            *version = keys::version_of(cursor.key()).unwrap_or(Version(0));
+        } else {
+            drop(self.heads.swap_remove(at));
+        }
+        Ok(())
+    }
+}

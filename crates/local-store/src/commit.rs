@@ -1,0 +1,262 @@
+use feedmill_store_api::{ETag, Error, PartitionKey, RequestCharge, SessionToken};
+
+use crate::batch::{Prepared, Verb};
+use crate::container::Core;
+use crate::epk::EffectiveKey;
+use crate::error::{corrupt, unavailable};
+use crate::keys::{self, Head, Pointer, Record, Version};
+use crate::partition::Partition;
+use crate::schema::NewDocument;
+use crate::storage::{Batch, Table, Ticket, View};
+use crate::ttl;
+
+/// A commit that is visible, and durable once its ticket is synced.
+pub(crate) struct Committed {
+    pub(crate) etags: Vec<Option<ETag>>,
+    pub(crate) charge: RequestCharge,
+    pub(crate) session: SessionToken,
+    pub(crate) ticket: Ticket,
+}
+
+pub(crate) struct Refused {
+    pub(crate) index: usize,
+    pub(crate) error: Error,
+    pub(crate) charge: RequestCharge,
+}
+
+/// One document of a commit, from what is stored to what shall be.
+struct Target<'a> {
+    id: &'a str,
+    stored: Option<Pointer>,
+    now: Content,
+}
+
+#[derive(Clone, Copy)]
+enum Content {
+    /// Also: expired.
+    Nothing,
+    Stored(Pointer),
+    /// As the operation at this index writes it.
+    New {
+        operation: usize,
+        created: Version,
+    },
+}
+
+/// Carries out all operations or none, in one step for everybody else: documents, change log, indexes, expiry, LSN.
+///
+/// The outer error means that the storage has failed.
+pub(crate) fn commit(
+    core: &Core,
+    partition: &Partition,
+    key: &PartitionKey,
+    operations: &[Prepared],
+) -> Result<Result<Committed, Refused>, Error> {
+    let effective_key = EffectiveKey::of(key);
+    let mut writer = partition.writer.lock();
+    let lsn = writer.head.lsn + 1;
+    // Never before the last commit's: readers search the log by time.
+    let timestamp_seconds = core.now_seconds().max(writer.head.timestamp_seconds);
+    let head = Head { lsn, timestamp_seconds };
+
+    let view = partition.shard.view();
+    let mut step = Step { core, partition, effective_key: &effective_key, head, view: &*view, targets: Vec::new() };
+    let mut etags = Vec::with_capacity(operations.len());
+    let mut charge = RequestCharge::ZERO;
+    for (index, operation) in operations.iter().enumerate() {
+        match step.decide(index, operation)? {
+            Ok((etag, cost)) => {
+                etags.push(etag);
+                charge += cost;
+            }
+            Err(error) => {
+                let charge = core.charge().refused();
+                return Ok(Err(Refused { index, error, charge }));
+            }
+        }
+    }
+    let mut batch = Batch::default();
+    let leaves_a_version = step.write(operations, &mut batch)?;
+    if !leaves_a_version {
+        batch.put(Table::State, Head::KEY.to_vec(), head.encode());
+    }
+    let due = writer.next_expiry_seconds.is_some_and(|at| at <= timestamp_seconds);
+    let mut next_expiry_seconds = writer.next_expiry_seconds;
+    if due {
+        let touched = |document: &[u8]| {
+            step.targets.iter().any(|target| document.get(effective_key.len()..) == Some(target.id.as_bytes()))
+        };
+        next_expiry_seconds = ttl::purge(core, &*view, timestamp_seconds, touched, &mut batch)?;
+    }
+    for document in operations.iter().filter_map(|operation| operation.document.as_ref()) {
+        let expires = ttl::expires_seconds(timestamp_seconds, document.lives_seconds);
+        next_expiry_seconds = next_expiry_seconds.into_iter().chain(expires).min();
+    }
+    drop(view);
+
+    let ticket = partition.shard.apply(batch).map_err(|failure| unavailable(&failure).perhaps_applied())?;
+    writer.head = head;
+    writer.next_expiry_seconds = next_expiry_seconds;
+    partition.publish(lsn);
+    drop(writer);
+    Ok(Ok(Committed { etags, charge, session: partition.session(lsn), ticket }))
+}
+
+struct Step<'a> {
+    core: &'a Core,
+    partition: &'a Partition,
+    effective_key: &'a EffectiveKey,
+    head: Head,
+    view: &'a dyn View,
+    /// In the order of first mention. At most as many as a batch has operations, so a search is as good as a map.
+    targets: Vec<Target<'a>>,
+}
+
+impl<'a> Step<'a> {
+    /// What the operation leads to, judged by the operations before it; the inner error refuses the whole batch.
+    fn decide(
+        &mut self,
+        index: usize,
+        operation: &'a Prepared,
+    ) -> Result<Result<(Option<ETag>, RequestCharge), Error>, Error> {
+        let at = self.target(operation.id.as_str())?;
+        let now = self.targets[at].now;
+        let current = match now {
+            Content::Nothing => None,
+            Content::Stored(pointer) => Some((pointer.version, pointer.created)),
+            Content::New { operation, created } => Some((self.version(operation), created)),
+        };
+        let etag = current.map(|(version, _)| self.partition.etag(version));
+        if let Err(error) = operation.check(self.core.name(), etag.as_ref()) {
+            return Ok(Err(error));
+        }
+        let version = self.version(index);
+        let charge = self.core.charge();
+        let Some(document) = &operation.document else {
+            let (bytes, indexed_values) = match now {
+                Content::Stored(pointer) => self.record_size(pointer)?,
+                Content::Nothing | Content::New { .. } => (0, 0),
+            };
+            self.targets[at].now = Content::Nothing;
+            return Ok(Ok((None, charge.delete(bytes, indexed_values))));
+        };
+        let cost = match (operation.verb, current) {
+            (Verb::Replace | Verb::Upsert, Some(_)) => charge.replace(document.body.len(), document.indexed_values),
+            _ => charge.create(document.body.len(), document.indexed_values),
+        };
+        let created = current.map_or(version, |(_, created)| created);
+        self.targets[at].now = Content::New { operation: index, created };
+        Ok(Ok((Some(self.partition.etag(version)), cost)))
+    }
+
+    fn version(&self, operation: usize) -> Version {
+        Version::new(self.head.lsn, operation)
+    }
+
+    fn target(&mut self, id: &'a str) -> Result<usize, Error> {
+        if let Some(at) = self.targets.iter().position(|target| target.id == id) {
+            return Ok(at);
+        }
+        let found = self.view.get(Table::Documents, &keys::document(self.effective_key, id));
+        let stored = match found.map_err(|failure| unavailable(&failure))? {
+            Some(bytes) => Some(Pointer::decode(&bytes).ok_or_else(|| self.damaged(id))?),
+            None => None,
+        };
+        let now = match stored {
+            Some(pointer) if pointer.is_live(self.head.timestamp_seconds) => Content::Stored(pointer),
+            _ => Content::Nothing,
+        };
+        self.targets.push(Target { id, stored, now });
+        Ok(self.targets.len() - 1)
+    }
+
+    fn record_size(&self, pointer: Pointer) -> Result<(usize, u32), Error> {
+        let key = keys::version(keys::bucket(self.effective_key), pointer.version);
+        let found = self.view.get(Table::Versions, &key).map_err(|failure| unavailable(&failure))?;
+        let record = found.as_deref().and_then(|bytes| Record::decode(bytes, self.effective_key.len()));
+        Ok(record.map_or((0, 0), |record| (record.body.len(), record.indexed_values)))
+    }
+
+    /// Writes down the difference that the operations make together. Whether a version of this commit remains.
+    fn write(&self, operations: &'a [Prepared], batch: &mut Batch) -> Result<bool, Error> {
+        let mut leaves_a_version = false;
+        for target in &self.targets {
+            let new = match target.now {
+                Content::New { operation, created } => {
+                    operations[operation].document.as_ref().map(|document| (document, self.version(operation), created))
+                }
+                Content::Stored(_) => continue,
+                Content::Nothing => None,
+            };
+            let key = keys::document(self.effective_key, target.id);
+            let kept_index_values =
+                new.filter(|&(.., created)| target.stored.is_some_and(|old| old.created == created));
+            if let Some(old) = target.stored {
+                let kept = kept_index_values.map_or(&[][..], |(document, ..)| &document.index_values);
+                remove_version(self.core, self.view, self.effective_key, old, kept, batch)?;
+            }
+            match new {
+                Some((document, version, created)) => {
+                    self.put(key, document, version, created, batch);
+                    leaves_a_version = true;
+                }
+                None if target.stored.is_some() => batch.remove(Table::Documents, key),
+                None => {}
+            }
+        }
+        Ok(leaves_a_version)
+    }
+
+    fn put(&self, key: Vec<u8>, document: &NewDocument, version: Version, created: Version, batch: &mut Batch) {
+        let timestamp_seconds = self.head.timestamp_seconds;
+        let expires_seconds = ttl::expires_seconds(timestamp_seconds, document.lives_seconds);
+        let record = Record {
+            created,
+            timestamp_seconds,
+            expires_seconds,
+            indexed_values: document.indexed_values,
+            effective_key: self.effective_key,
+            body: &document.body,
+        };
+        batch.put(Table::Versions, keys::version(keys::bucket(self.effective_key), version), record.encode());
+        for (index, values) in (0..).zip(&document.index_values) {
+            let entry = keys::index(self.effective_key, index, values, created);
+            batch.put(Table::Index, entry, version.0.to_be_bytes().to_vec());
+        }
+        if let Some(at) = expires_seconds {
+            batch.put(Table::Expiry, keys::expiry(at, version), key.clone());
+        }
+        batch.put(Table::Documents, key, Pointer { version, created, expires_seconds }.encode());
+    }
+
+    fn damaged(&self, id: &str) -> Error {
+        corrupt(format!("read which version of {id} in {} is current", self.core.name()))
+    }
+}
+
+/// Removes what belongs to a version, except the document's own entry and the index entries that `kept` will write again.
+pub(crate) fn remove_version(
+    core: &Core,
+    view: &dyn View,
+    effective_key: &[u8],
+    old: Pointer,
+    kept: &[Vec<u8>],
+    batch: &mut Batch,
+) -> Result<(), Error> {
+    let version_key = keys::version(keys::bucket(effective_key), old.version);
+    if !core.schema.indexes.is_empty() {
+        let found = view.get(Table::Versions, &version_key).map_err(|failure| unavailable(&failure))?;
+        let record = found.as_deref().and_then(|bytes| Record::decode(bytes, effective_key.len()));
+        let record = record.ok_or_else(|| corrupt(format!("read version {:x} in {}", old.version.0, core.name())))?;
+        for (index, values) in (0..).zip(core.schema.stored_index_values(record.body)) {
+            if kept.get(usize::from(index)) != Some(&values) {
+                batch.remove(Table::Index, keys::index(effective_key, index, &values, old.created));
+            }
+        }
+    }
+    if let Some(at) = old.expires_seconds {
+        batch.remove(Table::Expiry, keys::expiry(at, old.version));
+    }
+    batch.remove(Table::Versions, version_key);
+    Ok(())
+}

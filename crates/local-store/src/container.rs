@@ -1,0 +1,97 @@
+use std::sync::Arc;
+
+use feedmill_clock::Clock;
+use feedmill_store_api::{Error, PartitionKey};
+
+use crate::charge::ChargeOptions;
+use crate::epk::EffectiveKey;
+use crate::error::unavailable;
+use crate::options::Options;
+use crate::partition::{Partition, Place};
+use crate::rid;
+use crate::scan::PlanCache;
+use crate::schema::Schema;
+use crate::storage::{Failure, Storage, Ticket, Wait};
+
+/// One container: what it is, where it lies, and what everything else here needs to work on it.
+pub(crate) struct Core {
+    pub(crate) database_id: u32,
+    pub(crate) id: u32,
+    pub(crate) rid: String,
+    pub(crate) database_rid: String,
+    pub(crate) schema: Schema,
+    /// In key order.
+    pub(crate) partitions: Vec<Partition>,
+    pub(crate) plans: PlanCache,
+    pub(crate) options: Arc<Options>,
+    storage: Arc<dyn Storage>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Core {
+    pub(crate) fn open(
+        (database_id, id): (u32, u32),
+        schema: Schema,
+        storage: &Arc<dyn Storage>,
+        options: &Arc<Options>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let count = schema.spec.partitions;
+        let partitions = (0..u16::try_from(count).unwrap_or(u16::MAX)).map(|index| {
+            let effective_key_bytes = schema.effective_key_bytes();
+            let at = Place { container: id, name: &schema.spec.name, index, count, effective_key_bytes };
+            Partition::open(&**storage, at)
+        });
+        Ok(Self {
+            partitions: partitions.collect::<Result<_, _>>()?,
+            database_id,
+            id,
+            rid: rid::container(database_id, id),
+            database_rid: rid::database(database_id),
+            schema,
+            plans: PlanCache::default(),
+            options: Arc::clone(options),
+            storage: Arc::clone(storage),
+            clock: Arc::clone(clock),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.schema.spec.name
+    }
+
+    pub(crate) fn charge(&self) -> &ChargeOptions {
+        &self.options.charge
+    }
+
+    pub(crate) fn now_seconds(&self) -> i64 {
+        self.clock.now().as_second()
+    }
+
+    /// Where a key's documents are, once the key is known to fit the container.
+    pub(crate) fn locate(&self, key: &PartitionKey) -> Result<(EffectiveKey, &Partition), Error> {
+        self.schema.check_key(key)?;
+        let effective_key = EffectiveKey::of(key);
+        Ok((effective_key, Partition::of_key(&self.partitions, &effective_key)))
+    }
+
+    /// Waits until there is room for more.
+    pub(crate) async fn room(&self) -> Result<(), Error> {
+        match self.storage.congested() {
+            Some(wait) => finish(wait).await.map_err(|failure| unavailable(&failure)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the commit survives a power cut.
+    pub(crate) async fn synced(&self, ticket: Ticket) -> Result<(), Error> {
+        match self.storage.synced(ticket) {
+            Some(wait) => finish(wait).await.map_err(|failure| unavailable(&failure).perhaps_applied()),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(crate) async fn finish(wait: Wait) -> Result<(), Failure> {
+    wait.await.unwrap_or_else(|_closing| Err(Failure("the store is being closed".into())))
+}

@@ -1,0 +1,299 @@
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use feedmill_query::{Bound, OrderKey, Select};
+use feedmill_store_api::{Error, PageRequest, Query, QueryPage, ReadLevel, Scope};
+use parking_lot::Mutex;
+
+use crate::body::Paths;
+use crate::container::Core;
+use crate::continuation::Continuation;
+use crate::error::{corrupt, invalid, unavailable};
+use crate::keys::{self, Pointer, Record, Version};
+use crate::partition::Partition;
+use crate::plan::{Plan, plan};
+use crate::read::render;
+use crate::storage::{Direction, Table, View};
+use crate::value::{self, Found};
+
+/// Query texts that are kept parsed. Programs have a few dozen; more means that values were put into the text.
+const PARSED_MAX: usize = 256;
+
+/// Parsed queries by their text.
+#[derive(Default)]
+pub(crate) struct PlanCache(Mutex<BTreeMap<String, Arc<Select>>>);
+
+impl PlanCache {
+    fn parse(&self, text: &str) -> Result<Arc<Select>, Error> {
+        if let Some(select) = self.0.lock().get(text) {
+            return Ok(Arc::clone(select));
+        }
+        let select = feedmill_query::parse(text).map_err(|error| refuse(text, error))?;
+        let select = Arc::new(select);
+        let mut parsed = self.0.lock();
+        if parsed.len() >= PARSED_MAX {
+            parsed.clear();
+        }
+        parsed.insert(text.to_owned(), Arc::clone(&select));
+        Ok(select)
+    }
+}
+
+/// One page of a query, as the container is at this moment.
+pub(crate) fn query(
+    core: &Core,
+    scope: &Scope,
+    query: &Query,
+    page: &PageRequest,
+    level: &ReadLevel,
+) -> Result<QueryPage, Error> {
+    let select = core.plans.parse(&query.text)?;
+    let parameters = query.parameters.iter().map(|(name, value)| (&**name, value));
+    let bound = select.bind(parameters).map_err(|error| refuse(&query.text, error))?;
+    let (key, partitions) = match scope {
+        Scope::Partition(key) => {
+            let (key, partition) = core.locate(key)?;
+            (Some(key), std::slice::from_ref(partition))
+        }
+        Scope::Container => (None, core.partitions.as_slice()),
+    };
+    let run = Run {
+        core,
+        partitions,
+        plan: plan(&core.schema, key.as_ref(), &bound),
+        query: &bound,
+        // Most queries do not ask for the store's own fields; then they read documents as they are stored.
+        mentions_system_fields: ["_ts", "_etag", "_rid", "_self"].iter().any(|name| query.text.contains(name)),
+        now_seconds: core.now_seconds(),
+        items_max: page.items_max.max(1),
+    };
+    let continuation = page.continuation.as_deref();
+    let answer = match (bound.is_plain(), bound.order_keys()) {
+        (true, _) if run.plan.ordered => run.stream(continuation),
+        (true, Some(order)) => run.sort(continuation, &order),
+        _ => run.gather(continuation),
+    }?;
+    let charge = core.charge().query(partitions.len(), answer.charged, level);
+    Ok(QueryPage { items: answer.items, continuation: answer.continuation.map(|next| next.encode()), charge })
+}
+
+fn refuse(text: &str, error: feedmill_query::Error) -> Error {
+    invalid(format!("query {text:?}: {error}")).with_source(error)
+}
+
+struct Run<'a> {
+    core: &'a Core,
+    /// In key order.
+    partitions: &'a [Partition],
+    plan: Plan,
+    query: &'a Bound,
+    mentions_system_fields: bool,
+    now_seconds: i64,
+    items_max: usize,
+}
+
+struct Answer {
+    items: Vec<Bytes>,
+    continuation: Option<Continuation>,
+    /// Documents that cost something.
+    charged: usize,
+}
+
+/// A document on the walk.
+struct Step<'a> {
+    /// Of the table that is walked along.
+    key: &'a [u8],
+    partition: &'a Partition,
+    version: Version,
+    record: Record<'a>,
+}
+
+impl Run<'_> {
+    /// The walk has the query's order: results come as they are met.
+    fn stream(&self, continuation: Option<&str>) -> Result<Answer, Error> {
+        let resumed = continuation.map(|text| Continuation::decode(text, &self.plan.name)).transpose()?;
+        let mut passed = resumed.as_ref().map_or(0, |resumed| resumed.passed);
+        let window = self.window();
+        let (mut items, mut bytes, mut scanned) = (Vec::new(), 0, 0);
+        let mut last = Vec::new();
+        let mut more = false;
+        self.walk(resumed.as_ref().map(|resumed| resumed.key.as_slice()), &mut |step| {
+            let full = items.len() >= self.items_max || bytes >= self.core.options.page_bytes_max;
+            if full || scanned >= self.core.options.query_scan_items_max {
+                more = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            if passed >= window.end {
+                return Ok(ControlFlow::Break(()));
+            }
+            scanned += 1;
+            last.clear();
+            last.extend_from_slice(step.key);
+            if let Some(item) = self.result(step)? {
+                if passed >= window.start {
+                    bytes += item.len();
+                    items.push(item);
+                }
+                passed += 1;
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let more = more && passed < window.end;
+        let continuation = more.then(|| Continuation { order: self.plan.name.clone(), passed, key: last });
+        Ok(Answer { charged: items.len(), items, continuation })
+    }
+
+    /// No walk has the query's order: all documents are looked at for each page, of which only the page is kept.
+    fn sort(&self, continuation: Option<&str>, order: &[OrderKey]) -> Result<Answer, Error> {
+        const NAME: &str = "s";
+        let resumed = continuation.map(|text| Continuation::decode(text, NAME)).transpose()?;
+        let passed = resumed.as_ref().map_or(0, |resumed| resumed.passed);
+        let window = self.window();
+        let skip = usize::try_from(window.start.saturating_sub(passed)).unwrap_or(usize::MAX);
+        let left = usize::try_from(window.end.saturating_sub(passed.max(window.start))).unwrap_or(usize::MAX);
+        let take = self.items_max.min(left);
+        let mut paths = Paths::default();
+        let slots: Vec<_> = order.iter().map(|key| (paths.want(&key.path), key.descending)).collect();
+        let mut kept = BTreeMap::<Vec<u8>, Bytes>::new();
+        let (mut matched, keep) = (0_usize, skip.saturating_add(take));
+        self.walk(None, &mut |step| {
+            let key = self.sort_key(step, &paths, &slots)?;
+            let is_over = resumed.as_ref().is_some_and(|resumed| key <= resumed.key);
+            let is_beyond = kept.len() >= keep && kept.last_key_value().is_none_or(|(last, _)| key > *last);
+            if is_over {
+                return Ok(ControlFlow::Continue(()));
+            }
+            // Beyond the page it only matters whether there is something at all.
+            if is_beyond && matched > keep {
+                return Ok(ControlFlow::Continue(()));
+            }
+            if let Some(item) = self.result(step)? {
+                matched += 1;
+                kept.insert(key, item);
+                if kept.len() > keep {
+                    kept.pop_last();
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let more = matched > kept.len() && left > take;
+        let passed = passed + kept.len() as u64;
+        let key = kept.last_key_value().map(|(key, _)| key.clone()).unwrap_or_default();
+        let items: Vec<_> = kept.into_values().skip(skip).collect();
+        let continuation = more.then(|| Continuation { order: NAME.to_owned(), passed, key });
+        Ok(Answer { charged: items.len(), items, continuation })
+    }
+
+    /// Aggregates, groups and distinct values need everything at once; pages count results.
+    fn gather(&self, continuation: Option<&str>) -> Result<Answer, Error> {
+        const NAME: &str = "g";
+        let resumed = continuation.map(|text| Continuation::decode(text, NAME)).transpose()?;
+        let start = resumed.map_or(0, |resumed| usize::try_from(resumed.passed).unwrap_or(usize::MAX));
+        let mut accumulator = self.query.accumulator();
+        let mut charged = 0;
+        self.walk(None, &mut |step| {
+            charged += 1;
+            let text = self.text(step);
+            accumulator.push(&self.query.row(&text).map_err(|error| self.damaged().with_source(error))?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let results = accumulator.finish();
+        let more = results.len() > start.saturating_add(self.items_max);
+        let items: Vec<_> = results.into_iter().skip(start).take(self.items_max).map(Bytes::from).collect();
+        let passed = (start + items.len()) as u64;
+        let continuation = more.then(|| Continuation { order: NAME.to_owned(), passed, key: Vec::new() });
+        Ok(Answer { items, continuation, charged })
+    }
+
+    /// Which matches are results, counted from the first.
+    fn window(&self) -> std::ops::Range<u64> {
+        let start = self.query.offset();
+        start..self.query.limit().map_or(u64::MAX, |limit| start.saturating_add(limit))
+    }
+
+    fn text<'s>(&self, step: &Step<'s>) -> std::borrow::Cow<'s, [u8]> {
+        if self.mentions_system_fields {
+            render(self.core, step.partition, step.version, &step.record).to_vec().into()
+        } else {
+            step.record.body.into()
+        }
+    }
+
+    fn result(&self, step: &Step<'_>) -> Result<Option<Bytes>, Error> {
+        let text = self.text(step);
+        let row = self.query.row(&text).map_err(|error| self.damaged().with_source(error))?;
+        if !self.query.matches(&row) {
+            return Ok(None);
+        }
+        if self.query.selects_whole() {
+            return Ok(Some(render(self.core, step.partition, step.version, &step.record)));
+        }
+        Ok(self.query.project(&row).map(Bytes::from))
+    }
+
+    fn sort_key(&self, step: &Step<'_>, paths: &Paths, slots: &[(usize, bool)]) -> Result<Vec<u8>, Error> {
+        let text = self.text(step);
+        let text = std::str::from_utf8(&text).map_err(|error| self.damaged().with_source(error))?;
+        let scan = paths.scan(text).map_err(|error| self.damaged().with_source(error))?;
+        let mut key = Vec::with_capacity(64);
+        for &(slot, descending) in slots {
+            value::encode(scan.found.get(slot).unwrap_or(&Found::Undefined), descending, &mut key);
+        }
+        key.extend(step.key);
+        Ok(key)
+    }
+
+    /// Every live document on the walk, from after `key` on, until `visit` breaks off.
+    fn walk(
+        &self,
+        after: Option<&[u8]>,
+        visit: &mut dyn FnMut(&Step<'_>) -> Result<ControlFlow<()>, Error>,
+    ) -> Result<(), Error> {
+        let (mut from, mut to) = (self.plan.from.clone(), self.plan.to.clone());
+        match (after, self.plan.direction) {
+            (Some(key), Direction::Forward) => from = from.max([key, &[0]].concat()),
+            (Some(key), Direction::Backward) => to = to.min(key.to_vec()),
+            (None, _) => {}
+        }
+        for partition in self.partitions {
+            let view = partition.shard.view();
+            let mut cursor = view.cursor(self.plan.table, &from, &to, self.plan.direction);
+            while cursor.advance().map_err(|failure| unavailable(&failure))? {
+                let (key, version) = (cursor.key(), self.version(cursor.value())?);
+                let Some(version) = version else { continue };
+                let stored = self.stored(&*view, key, version)?;
+                let record = Record::decode(&stored, self.core.schema.effective_key_bytes());
+                let record = record.ok_or_else(|| self.damaged())?;
+                if !record.is_live(self.now_seconds) {
+                    continue;
+                }
+                if visit(&Step { key, partition, version, record })?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The version that an entry names; `None` when it has expired.
+    fn version(&self, value: &[u8]) -> Result<Option<Version>, Error> {
+        if self.plan.table == Table::Documents {
+            let pointer = Pointer::decode(value).ok_or_else(|| self.damaged())?;
+            return Ok(pointer.is_live(self.now_seconds).then_some(pointer.version));
+        }
+        let version = value.try_into().map_err(|_| self.damaged())?;
+        Ok(Some(Version(u64::from_be_bytes(version))))
+    }
+
+    fn stored<'v>(&self, view: &'v dyn View, key: &[u8], version: Version) -> Result<crate::storage::Value<'v>, Error> {
+        let effective_key = key.get(..self.core.schema.effective_key_bytes()).ok_or_else(|| self.damaged())?;
+        let found = view.get(Table::Versions, &keys::version(keys::bucket(effective_key), version));
+        found.map_err(|failure| unavailable(&failure))?.ok_or_else(|| self.damaged())
+    }
+
+    fn damaged(&self) -> Error {
+        corrupt(format!("query {}: an entry leads to no document that can be read", self.core.name()))
+    }
+}

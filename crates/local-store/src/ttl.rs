@@ -1,0 +1,50 @@
+use feedmill_store_api::Error;
+
+use crate::commit::remove_version;
+use crate::container::Core;
+use crate::error::{corrupt, unavailable};
+use crate::keys::{self, Pointer};
+use crate::storage::{Batch, Direction, Table, View};
+
+/// Expired documents that one commit takes along. Enough to outrun any writer, as a commit brings one to a hundred
+/// documents of which each expires once; few enough to go unnoticed.
+const PURGED_MAX: usize = 128;
+
+pub(crate) fn expires_seconds(timestamp_seconds: i64, lives_seconds: Option<u32>) -> Option<i64> {
+    lives_seconds.map(|seconds| timestamp_seconds.saturating_add(i64::from(seconds)))
+}
+
+/// Adds to `batch` the removal of some documents that have expired by `now_seconds`, oldest first, and gives the time
+/// before which nothing more expires. `touched` are left alone: the commit itself decides about them.
+///
+/// Nobody sees a difference: an expired document is gone for every reader already.
+pub(crate) fn purge(
+    core: &Core,
+    view: &dyn View,
+    now_seconds: i64,
+    touched: impl Fn(&[u8]) -> bool,
+    batch: &mut Batch,
+) -> Result<Option<i64>, Error> {
+    let mut cursor = view.cursor(Table::Expiry, &[], &[u8::MAX; 8], Direction::Forward);
+    let mut purged = 0;
+    while cursor.advance().map_err(|failure| unavailable(&failure))? {
+        let at = keys::expiry_of(cursor.key());
+        if purged == PURGED_MAX || at.is_none_or(|at| at > now_seconds) {
+            return Ok(at);
+        }
+        let document = cursor.value();
+        if touched(document) {
+            continue;
+        }
+        let found = view.get(Table::Documents, document).map_err(|failure| unavailable(&failure))?;
+        let pointer = found.as_deref().and_then(Pointer::decode);
+        let effective_key = document.get(..core.schema.effective_key_bytes());
+        let (Some(pointer), Some(effective_key)) = (pointer, effective_key) else {
+            return Err(corrupt(format!("purge what has expired in {}", core.name())));
+        };
+        remove_version(core, view, effective_key, pointer, &[], batch)?;
+        batch.remove(Table::Documents, document.to_vec());
+        purged += 1;
+    }
+    Ok(None)
+}

@@ -1,0 +1,28 @@
+use std::sync::Arc;
+
+use feedmill_documents::containers;
+use feedmill_engine::{Handler, Processor, StartFrom};
+
+use crate::back_fill::BackFill;
+use crate::fan_out::FanOut;
+use crate::{Options, UserFeed};
+
+/// Name of the processors.
+pub const NAME: &str = "user-feed";
+
+/// One processor for each source, both of one name.
+pub fn processors(options: &Options, start: StartFrom) -> Vec<Processor> {
+    let projection = UserFeed::new(options.clone());
+    let handlers: [(&str, Arc<dyn Handler>); 2] = [
+        (containers::AUTHOR_POSTS, Arc::new(FanOut::new(projection.clone()))),
+        (containers::FOLLOWS, Arc::new(BackFill::new(projection))),
+    ];
+    let processor = |(source, handler): (&str, _)| Processor {
+        name: NAME.to_owned(),
+        source: source.to_owned(),
+        start,
+        handler,
+        gather: false,
+    };
+    handlers.into_iter().map(processor).collect()
+}
