@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use feedmill_benches::{MeasuredDatabase, cpu_seconds, peak_memory_bytes};
 use feedmill_clock::{Clock, Entropy, SystemClock};
 use feedmill_documents::containers;
-use feedmill_engine::{Engine, Lifetime, Options, Parts, StartFrom};
+use feedmill_engine::{ContainerTally, Engine, Lifetime, Options, Parts, StartFrom, Tally};
 use feedmill_local_store::LocalStore;
 use feedmill_store_api::{BatchOutcome, Container, Database, DocumentId, FeedStart, Operation, PartitionKey};
 use feedmill_workload::ldbc::Dataset;
@@ -122,8 +122,7 @@ async fn measure(kind: &str, data: &Path) -> Result<Value, Failure> {
     let database = provisioned(&store).await?;
     let clock = SystemClock;
     let began = clock.monotonic();
-    let loader =
-        Loader::new(Arc::clone(&database), Arc::new(clock), Entropy::seeded(1), loader::Options::default());
+    let loader = Loader::new(Arc::clone(&database), Arc::new(clock), Entropy::seeded(1), loader::Options::default());
     loader.load(Dataset::open(data)?.snapshot(None)?, |_| {}).await?;
     let load_seconds = clock.monotonic().since(began).as_secs_f64();
 
@@ -131,7 +130,7 @@ async fn measure(kind: &str, data: &Path) -> Result<Value, Failure> {
     let options = Options::default();
     let in_flight = options.settle.requests_in_flight_max;
     let (began, cpu) = (clock.monotonic(), cpu_seconds().unwrap_or(f64::NAN));
-    project(measured, options).await?;
+    let tally = project(measured, options).await?;
     let project_seconds = clock.monotonic().since(began).as_secs_f64();
     let project_cpu = cpu_seconds().unwrap_or(f64::NAN) - cpu;
     let peak_bytes = peak_memory_bytes();
@@ -151,6 +150,8 @@ async fn measure(kind: &str, data: &Path) -> Result<Value, Failure> {
     store.close().await?;
 
     let (projected, puts) = (documents as f64 / project_seconds, documents as f64 / put_seconds);
+    let containers: BTreeMap<&str, Value> =
+        tally.containers.iter().map(|(name, tally)| (&**name, settled(tally))).collect();
     let seconds = |spent: feedmill_benches::Spent| spent.time.as_secs_f64();
     Ok(json!({
         "documents": documents, "load_seconds": load_seconds, "project_seconds": project_seconds,
@@ -158,11 +159,18 @@ async fn measure(kind: &str, data: &Path) -> Result<Value, Failure> {
         "peak_bytes": peak_bytes, "cpu_seconds": project_cpu, "put_cpu_seconds": put_cpu,
         "writes_seconds": seconds(times.writes()), "write_requests": times.writes().calls,
         "reads_seconds": seconds(times.reads()), "read_requests": times.reads().calls,
-        "feed_seconds": seconds(times.feed()), "feed_requests": times.feed().calls,
+        "feed_seconds": seconds(times.feed()), "feed_requests": times.feed().calls, "containers": containers,
     }))
 }
 
-async fn project(database: Arc<dyn Database>, options: Options) -> Result<(), Failure> {
+fn settled(tally: &ContainerTally) -> Value {
+    let (reads, writes) = (tally.reads.units(), tally.writes.units());
+    json!({
+        "written": tally.written, "skipped": tally.skipped, "conflicts": tally.conflicts, "read_units": reads, "write_units": writes,
+    })
+}
+
+async fn project(database: Arc<dyn Database>, options: Options) -> Result<Tally, Failure> {
     let mut engine = Engine::new(Parts {
         database,
         clock: Arc::new(SystemClock),
@@ -185,7 +193,7 @@ async fn project(database: Arc<dyn Database>, options: Options) -> Result<(), Fa
     let quiet = CancellationToken::new();
     quiet.cancel();
     let summary = engine.run(Lifetime::UntilCaughtUp { quiet }, CancellationToken::new()).await?;
-    if summary.halted.is_empty() { Ok(()) } else { Err(summary.halted.join("; ").into()) }
+    if summary.halted.is_empty() { Ok(summary.tally) } else { Err(summary.halted.join("; ").into()) }
 }
 
 /// The data is old: by default nobody would be told of it.

@@ -1,3 +1,5 @@
 //! System tests: whole parts together, and what must stay true of the code itself.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand")]
+
 mod architecture;

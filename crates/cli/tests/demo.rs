@@ -1,5 +1,7 @@
 use std::io::{BufRead, BufReader, Read};
 
+use serde_json::json;
+
 use crate::support::{Store, command, comparable, data, feedmill, lines};
 
 const SMALL: [&str; 5] = ["demo", "--users", "60", "--seed", "7"];
@@ -113,5 +115,19 @@ fn an_interrupted_demo_stops_in_order_and_goes_on_where_it_stopped() {
     undisturbed.run(&[&SMALL[..], &["--until", "2024-01-01T00:00:00Z"]].concat()).succeeded();
     for container in ["posts_v2", "userFeed", "counters", "following"] {
         assert_eq!(comparable(&store.export(container)), comparable(&undisturbed.export(container)), "{container}");
+    }
+}
+
+#[test]
+fn a_network_that_is_there_already_goes_on_in_its_own_time() {
+    let store = Store::new();
+    let begun = "2024-01-01T00:00:00.000Z";
+    store.import("publicProfiles", &[json!({"id": "1", "userId": "1", "displayName": "Ada", "createdAt": begun})]);
+    store.run(&["demo", "--users", "20"]).succeeded();
+    let posts = store.export("posts_v2");
+    assert!(!posts.is_empty());
+    for post in posts {
+        let created_at = post["createdAt"].as_str().unwrap();
+        assert!((begun..="2024-01-15T00:00:00.000Z").contains(&created_at), "{created_at}");
     }
 }

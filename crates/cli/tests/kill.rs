@@ -24,7 +24,8 @@ const CONTAINERS: [&str; 10] = [
 #[test]
 fn twenty_kills_in_a_row_leave_the_documents_of_an_undisturbed_run() {
     let mut demo = vec!["demo"];
-    let folder = data("twenty_kills (on a generated network instead)", "snb-stream").map(|folder| folder.display().to_string());
+    let folder =
+        data("twenty_kills (on a generated network instead)", "snb-stream").map(|folder| folder.display().to_string());
     match &folder {
         Some(folder) => demo.extend(["--data", folder, "--set", "notifications.retention=none"]),
         None => demo.extend(["--users", "300"]),
@@ -40,10 +41,14 @@ fn twenty_kills_in_a_row_leave_the_documents_of_an_undisturbed_run() {
     let killed = Store::new();
     let mut hit = 0;
     for _ in 0..KILLS {
-        let mut child = command(killed.arguments(&demo)).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut child = command(killed.arguments(&demo))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
         // Early enough that twenty of them do not outlive the work.
         let after = whole.mul_f64(0.5 * entropy.unit()).max(Duration::from_millis(5));
-        runtime.block_on(SystemClock.sleep(after));
+        runtime.block_on(async { SystemClock.sleep(after).await });
         child.kill().unwrap();
         hit += u32::from(child.wait().unwrap().code().is_none());
     }

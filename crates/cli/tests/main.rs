@@ -1,8 +1,12 @@
 //! The commands as a user runs them: real processes, one test binary.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand")]
+
 mod bad_input;
 mod config;
 mod demo;
 mod export;
 mod help;
+mod kill;
+mod ldbc;
 mod support;

@@ -67,6 +67,6 @@ impl Projection for Recount {
         let fields = Fields::of(&Counter { name: target.name.clone(), value }).map_err(|error| error.to_string())?;
         let basis = Basis::Count { container_rid: Arc::clone(&self.container_rid), lsn: self.lsn };
         // The container's own time to live applies.
-        Ok(Desired::Document { fields, expires: Expiry::Never, basis })
+        Ok(Desired::Document { fields, expires: Expiry::ContainerDefault, basis })
     }
 }

@@ -42,10 +42,9 @@ fn is_system(name: &str) -> bool {
     matches!(name, "_rid" | "_self" | "_etag" | "_ts" | "_lsn" | "_attachments" | "_source")
 }
 
-/// Whether a member must not be carried into a derived document, because the engine writes one of that name itself. It
-/// reads `asOf` in every derived document, so a source's own field of that name is the one unknown field that is lost.
+/// Whether a member must not be carried into a derived document, because the engine writes one of that name itself.
 pub(crate) fn is_reserved(name: &str) -> bool {
-    is_system(name) || matches!(name, "id" | "ttl" | "asOf")
+    is_system(name) || matches!(name, "id" | "ttl")
 }
 
 impl Members<'_> {

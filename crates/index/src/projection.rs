@@ -81,7 +81,7 @@ impl Projection for Rekeyed {
             return Ok(Desired::Absent { deleted_at: jiff::Timestamp::UNIX_EPOCH, basis });
         };
         let source = SourceDocument::decode(self.index, &document.body).map_err(|error| error.to_string())?;
-        let expires = source.ttl_seconds().map_or(Expiry::Never, Expiry::Seconds);
+        let expires = source.ttl_seconds().map_or(Expiry::ContainerDefault, Expiry::Seconds);
         let fields = Fields::of(&self.index.fields(source)).map_err(|error| error.to_string())?;
         Ok(Desired::Document { fields, expires, basis })
     }

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use crate::batch::{Prepared, check_limits};
 use crate::commit::{Committed, Refused, commit};
 use crate::container::Core;
-use crate::{change_log, read, scan};
+use crate::{change_log, metrics, read, scan};
 
 /// One container, as the rest of feedmill knows it.
 ///
@@ -28,8 +28,12 @@ impl LocalContainer {
         let (_, partition) = core.locate(key)?;
         core.room().await?;
         let outcome = commit(core, partition, key, operations)?;
-        if let Ok(committed) = &outcome {
-            core.synced(committed.ticket).await?;
+        match &outcome {
+            Ok(committed) => {
+                core.synced(committed.ticket).await?;
+                metrics::committed(core.name());
+            }
+            Err(_) => metrics::refused(core.name()),
         }
         Ok(outcome)
     }

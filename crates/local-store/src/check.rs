@@ -79,7 +79,9 @@ fn check_partition(core: &Core, partition: &Partition, damage: &mut Vec<Damage>)
     Ok(())
 }
 
-fn entries(view: &dyn View, table: Table) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+type Entry = (Vec<u8>, Vec<u8>);
+
+fn entries(view: &dyn View, table: Table) -> Result<Vec<Entry>, Error> {
     let mut cursor = view.cursor(table, &[], &[u8::MAX; 8], Direction::Forward);
     let mut entries = Vec::new();
     while cursor.advance().map_err(|failure| unavailable(&failure))? {

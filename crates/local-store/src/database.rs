@@ -14,6 +14,7 @@ use crate::container::{Core, finish};
 use crate::directory::Directory;
 use crate::error::{OpenError, unavailable};
 use crate::options::Options;
+use crate::partition::Partition;
 use crate::rid;
 use crate::schema::Schema;
 use crate::storage::{DiskStorage, MemoryStorage, Opening, Storage, Ticket};
@@ -41,6 +42,8 @@ pub struct Stats {
     pub documents: u64,
     /// Bytes of keys and values in memory, or of all files on disk.
     pub bytes: u64,
+    /// Commits to the databases that are open, since their containers were made.
+    pub commits: u64,
     /// Syncs since the store was opened. Many commits share one.
     pub syncs: u64,
 }
@@ -67,7 +70,7 @@ impl LocalStore {
         Ok(Self::over(Arc::new(storage), options, clock))
     }
 
-    fn over(storage: Arc<dyn Storage>, options: Options, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn over(storage: Arc<dyn Storage>, options: Options, clock: Arc<dyn Clock>) -> Self {
         Self { inner: Arc::new(Inner { storage, options: Arc::new(options), clock, databases: Mutex::default() }) }
     }
 
@@ -96,7 +99,9 @@ impl LocalStore {
 
     pub fn stats(&self) -> Stats {
         let usage = self.inner.storage.usage();
-        Stats { documents: usage.documents, bytes: usage.bytes, syncs: usage.syncs }
+        let cores = self.cores();
+        let commits = cores.iter().flat_map(|core| &core.partitions).map(Partition::head_lsn).sum();
+        Stats { documents: usage.documents, bytes: usage.bytes, commits, syncs: usage.syncs }
     }
 
     /// All containers that are in use; for [`crate::check`].

@@ -19,11 +19,14 @@ mod check;
 mod commit;
 mod container;
 mod continuation;
+#[cfg(test)]
+mod costs;
 mod database;
 mod directory;
 mod epk;
 mod error;
 mod keys;
+mod metrics;
 mod options;
 mod partition;
 mod plan;

@@ -58,6 +58,9 @@ fn find(
     Ok(Some(Document { etag: partition.etag(pointer.version), body }))
 }
 
+/// What [`render`] puts in.
+pub(crate) const RENDERED_FIELDS: [&str; 4] = ["_rid", "_self", "_etag", "_ts"];
+
 /// A stored body with the fields that are the store's own.
 pub(crate) fn render(core: &Core, partition: &Partition, version: Version, record: &Record<'_>) -> Bytes {
     let document = rid::document(core.database_id, core.id, partition.id, record.created.0);

@@ -14,7 +14,7 @@ use crate::error::{corrupt, invalid, unavailable};
 use crate::keys::{self, Pointer, Record, Version};
 use crate::partition::Partition;
 use crate::plan::{Plan, plan};
-use crate::read::render;
+use crate::read::{RENDERED_FIELDS, render};
 use crate::storage::{Direction, Table, View};
 use crate::value::{self, Found};
 
@@ -65,7 +65,7 @@ pub(crate) fn query(
         plan: plan(&core.schema, key.as_ref(), &bound),
         query: &bound,
         // Most queries do not ask for the store's own fields; then they read documents as they are stored.
-        mentions_system_fields: ["_ts", "_etag", "_rid", "_self"].iter().any(|name| query.text.contains(name)),
+        wants_system_fields: RENDERED_FIELDS.iter().any(|name| bound.touches(name)),
         now_seconds: core.now_seconds(),
         items_max: page.items_max.max(1),
     };
@@ -89,7 +89,7 @@ struct Run<'a> {
     partitions: &'a [Partition],
     plan: Plan,
     query: &'a Bound,
-    mentions_system_fields: bool,
+    wants_system_fields: bool,
     now_seconds: i64,
     items_max: usize,
 }
@@ -214,7 +214,7 @@ impl Run<'_> {
     }
 
     fn text<'s>(&self, step: &Step<'s>) -> std::borrow::Cow<'s, [u8]> {
-        if self.mentions_system_fields {
+        if self.wants_system_fields {
             render(self.core, step.partition, step.version, &step.record).to_vec().into()
         } else {
             step.record.body.into()

@@ -1,5 +1,7 @@
 //! The suite of `feedmill-store-api`, over memory and over disk.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows only the test functions of such a file, not its helpers")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

@@ -2,6 +2,8 @@
 //!
 //! The child is this test binary again, told by an environment variable to write and to print what was acknowledged.
 
+#![allow(clippy::unwrap_used, reason = "clippy knows only the test functions of such a file, not its helpers")]
+
 mod trace;
 
 use std::collections::BTreeMap;
@@ -13,10 +15,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use feedmill_clock::SystemClock;
-use feedmill_local_store::{LocalStore, Options};
+use feedmill_local_store::{LocalStore, OpenError, Options};
 use feedmill_store_api::{
-    BatchOutcome, Container, ContainerSpec, DocumentId, FeedStart, Operation, Order, PageRequest, PartitionKey, Query,
-    ReadLevel, Scope,
+    BatchOutcome, Container, ContainerSpec, DocumentId, ErrorKind, FeedStart, Operation, Order, PageRequest,
+    PartitionKey, Query, ReadLevel, Scope,
 };
 
 const CHILD: &str = "FEEDMILL_CRASH_CHILD";
@@ -69,7 +71,17 @@ async fn write_on(container: Arc<dyn Container>, writer: u64) {
         if n > 10 {
             operations.push(Operation::Delete { id: id(&format!("new{}", n - 10)), if_match: None });
         }
-        let outcome = container.batch(&key, operations).await.unwrap();
+        let outcome = match container.batch(&key, operations).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+                eprintln!("refused: {error}");
+                // Once refused, always refused.
+                let again = Operation::Upsert { id: id("again"), body: body("again") };
+                assert_eq!(container.write(&key, again).await.unwrap_err().kind(), ErrorKind::Unavailable);
+                return;
+            }
+        };
         assert!(matches!(outcome, BatchOutcome::Committed { .. }), "{outcome:?}");
         // One system call, so that a trace shows the acknowledgement as a whole.
         std::io::stdout().lock().write_all(format!("ack {writer} {n}\n").as_bytes()).unwrap();
@@ -154,24 +166,26 @@ fn start(dir: &Path) -> Child {
 /// Takes in acknowledgements until there are `count` more, then kills the child and takes in what it had still printed.
 fn read_and_kill(child: &mut Child, count: usize, acknowledged: &mut BTreeMap<u64, u64>) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut note = |line: std::io::Result<String>| {
-        let line = line.unwrap();
-        // The test harness begins the first line itself.
-        let words: Vec<_> = line.rsplit("ack ").next().unwrap().split(' ').collect();
-        let [writer, n] = words.as_slice() else { return false };
-        let (Ok(writer), Ok(n)) = (writer.parse(), n.parse()) else { return false };
-        acknowledged.insert(writer, n);
-        true
-    };
     let mut seen = 0;
     while seen < count {
-        seen += usize::from(note(lines.next().expect("the child writes until it is killed")));
+        let line = lines.next().expect("the child writes until it is killed").unwrap();
+        seen += usize::from(note(&line, acknowledged));
     }
     child.kill().unwrap();
     child.wait().unwrap();
     for line in lines {
-        note(line);
+        note(&line.unwrap(), acknowledged);
     }
+}
+
+/// Whether the line was an acknowledgement.
+fn note(line: &str, acknowledged: &mut BTreeMap<u64, u64>) -> bool {
+    // The test harness begins the first line itself.
+    let words: Vec<_> = line.rsplit("ack ").next().unwrap().split(' ').collect();
+    let [writer, n] = words.as_slice() else { return false };
+    let (Ok(writer), Ok(n)) = (writer.parse(), n.parse()) else { return false };
+    acknowledged.insert(writer, n);
+    true
 }
 
 #[tokio::test]
@@ -200,7 +214,7 @@ async fn a_second_opener_is_told_which_directory_is_in_use() {
     let error = LocalStore::open(dir.path(), Options::default(), Arc::new(SystemClock)).err().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(matches!(error, feedmill_local_store::OpenError::InUse { .. }), "{error:?}");
+    assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
     assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
 }
 
@@ -228,4 +242,52 @@ async fn what_was_acknowledged_survives_a_power_cut() {
     let cut_bytes = traced.copy_what_is_synced(dir.path(), copy.path());
     println!("cut off {cut_bytes} bytes that were not synced");
     check(copy.path(), &traced.acknowledged).await;
+}
+
+/// A directory on a disk of its own that is soon full; the test below makes one and runs itself again on it.
+const SMALL_DISK: &str = "FEEDMILL_SMALL_DISK";
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_full_disk() {
+    if let Some(disk) = std::env::var_os(SMALL_DISK) {
+        return fill(Path::new(&disk)).await;
+    }
+    let disk = tempfile::tempdir().unwrap();
+    // A mount that only this command and its children see, which needs no rights where user namespaces are allowed.
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c"]);
+    command.arg(r#"mount -t tmpfs -o size=100m tmpfs "$0" || exit 77; exec "$@""#).arg(disk.path());
+    command.arg(std::env::current_exe().unwrap());
+    command.args(["what_was_acknowledged_survives_a_full_disk", "--exact", "--nocapture"]);
+    let output = command.env(SMALL_DISK, disk.path()).output();
+    match output {
+        Ok(output) if output.status.success() => {}
+        Ok(output) if output.status.code() == Some(101) => {
+            panic!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+        }
+        _ => eprintln!(
+            "skipped: what_was_acknowledged_survives_a_full_disk needs unshare and the right to mount a tmpfs"
+        ),
+    }
+}
+
+async fn fill(disk: &Path) {
+    let (store, ballast) = (disk.join("store"), disk.join("ballast"));
+    std::fs::write(&ballast, vec![1; 24 << 20]).unwrap();
+    let mut acknowledged = BTreeMap::new();
+    let output = as_child(&mut Command::new(std::env::current_exe().unwrap()), &store).stderr(Stdio::piped()).output();
+    let output = output.unwrap();
+    let refusals = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{refusals}");
+    assert!(refusals.contains(&store.display().to_string()) && refusals.contains("free space"), "{refusals}");
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        note(line, &mut acknowledged);
+    }
+    // Still full: to open is refused with a remedy, or works; nothing panics.
+    if let Err(error) = LocalStore::open(&store, Options::default(), Arc::new(SystemClock)) {
+        assert!(matches!(error, OpenError::Full { .. }), "{error:?}");
+    }
+    std::fs::remove_file(&ballast).unwrap();
+    assert!(acknowledged.values().sum::<u64>() > 1_000, "{acknowledged:?}");
+    check(&store, &acknowledged).await;
 }

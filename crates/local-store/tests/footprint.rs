@@ -1,6 +1,8 @@
 //! What documents cost in memory and how many a second one core takes. Run by hand, optimised:
 //! `cargo test --release -p feedmill-local-store --test footprint -- --ignored --nocapture --test-threads 1`
 
+#![allow(clippy::unwrap_used, reason = "clippy knows only the test functions of such a file, not its helpers")]
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -141,7 +141,7 @@ impl Projection for UserFeed {
         Ok(match (&post.state, edge.map_or(&State::Shown(()), |edge| &edge.state)) {
             (State::Malformed(reason), _) | (_, State::Malformed(reason)) => return Err(reason.clone()),
             (State::Shown(fields), State::Shown(())) => {
-                Desired::Document { fields: fields.clone(), expires: Expiry::Never, basis }
+                Desired::Document { fields: fields.clone(), expires: Expiry::ContainerDefault, basis }
             }
             (State::Gone(post), State::Gone(edge)) => absent(*post.max(edge), basis),
             (State::Gone(since), State::Shown(())) | (State::Shown(_), State::Gone(since)) => absent(*since, basis),

@@ -4,7 +4,7 @@ use feedmill_store_api::{Document, Operation};
 use jiff::Timestamp;
 
 use super::desired::{Basis, Desired, Expiry};
-use super::envelope::{self, Stored};
+use super::envelope::{self, Stored, StoredCount};
 use super::options::Options;
 use super::projection::Address;
 use super::settler::SettleError;
@@ -27,6 +27,12 @@ pub(super) fn write(
     desired: &Desired,
     current: Option<&Document>,
 ) -> Result<Option<Operation>, SettleError> {
+    if let (Desired::Document { expires: Expiry::At(at), .. }, None) = (desired, current)
+        && *at <= context.now
+    {
+        // What nobody would ever see creates nothing.
+        return Ok(None);
+    }
     let basis = match desired {
         Desired::Document { basis, .. } | Desired::Absent { basis, .. } => basis,
         Desired::Leave => return Ok(None),
@@ -59,21 +65,22 @@ pub(super) fn write(
 /// Equal content is not enough, and neither is absence: an older settle may still have a write in the air on the same
 /// etag. Only a target that names exactly these sources, none of them missing, proves that nobody older comes after.
 fn is_done(basis: &Basis, current: &Document) -> Result<bool, SettleError> {
-    let stored: Stored<'_> = current.parse()?;
     Ok(match basis {
-        Basis::Sources { rev, sources } => stored.source.is_some_and(|source| {
+        Basis::Sources { rev, sources } => current.parse::<Stored>()?.source.is_some_and(|source| {
             let complete = sources.iter().all(|source| source.2.is_some());
             source.rev > *rev || (complete && source.rev == *rev && source.from == *sources)
         }),
         Basis::Count { container_rid, lsn } => {
+            let stored: StoredCount<'_> = current.parse()?;
             stored.as_of.is_some_and(|as_of| as_of.container == **container_rid && as_of.lsn >= *lsn)
         }
     })
 }
 
-fn ttl(expires: Expiry, now: Timestamp) -> Option<u32> {
+fn ttl(expires: Expiry, now: Timestamp) -> Option<i32> {
     match expires {
-        Expiry::Never => None,
+        Expiry::ContainerDefault => None,
+        Expiry::Never => Some(-1),
         // Rounded up, and at least a second: zero is refused, and readers go by `expiresAt`.
         Expiry::At(at) => Some(seconds(
             at.duration_since(now)
@@ -86,8 +93,8 @@ fn ttl(expires: Expiry, now: Timestamp) -> Option<u32> {
     }
 }
 
-fn seconds(seconds: i64) -> u32 {
-    u32::try_from(seconds.clamp(1, TTL_SECONDS_MAX)).expect("clamped to what fits")
+fn seconds(seconds: i64) -> i32 {
+    i32::try_from(seconds.clamp(1, TTL_SECONDS_MAX)).expect("clamped to what fits")
 }
 
 #[cfg(test)]
@@ -109,7 +116,7 @@ mod tests {
         let options = Options::default();
         let context = Context { key_field: "k", options: &options, now: Timestamp::UNIX_EPOCH };
         let fields = Fields::of(&serde_json::json!({"value": 1})).unwrap();
-        let desired = Desired::Document { fields, expires: Expiry::Never, basis };
+        let desired = Desired::Document { fields, expires: Expiry::ContainerDefault, basis };
         let address = Address { key: PartitionKey::from("k"), id: DocumentId::new("k:1").unwrap() };
         write(&context, address, &desired, current).unwrap()
     }
@@ -166,12 +173,26 @@ mod tests {
     }
 
     #[test]
+    fn what_has_expired_already_creates_nothing_but_still_corrects_what_is_there() {
+        let options = Options::default();
+        let context = Context { key_field: "k", options: &options, now: Timestamp::UNIX_EPOCH };
+        let fields = Fields::of(&serde_json::json!({"value": 1})).unwrap();
+        let desired =
+            Desired::Document { fields, expires: Expiry::At(Timestamp::UNIX_EPOCH), basis: basis(1, &[Some("b")]) };
+        let address = Address { key: PartitionKey::from("k"), id: DocumentId::new("k:1").unwrap() };
+        assert!(write(&context, address.clone(), &desired, None).unwrap().is_none());
+        let current = stored(decide(basis(1, &[Some("a")]), None));
+        assert!(write(&context, address, &desired, Some(&current)).unwrap().is_some());
+    }
+
+    #[test]
     fn an_expiry_becomes_whole_seconds_that_the_store_accepts() {
         let now = Timestamp::UNIX_EPOCH;
-        assert_eq!(ttl(Expiry::Never, now), None);
+        assert_eq!(ttl(Expiry::ContainerDefault, now), None);
+        assert_eq!(ttl(Expiry::Never, now), Some(-1));
         assert_eq!(ttl(Expiry::At(now + Duration::from_millis(1_500)), now), Some(2));
         assert_eq!(ttl(Expiry::At(now - Duration::from_secs(9)), now), Some(1));
         assert_eq!(ttl(Expiry::Seconds(0), now), Some(1));
-        assert_eq!(ttl(Expiry::At(Timestamp::MAX), now), Some(i32::MAX as u32));
+        assert_eq!(ttl(Expiry::At(Timestamp::MAX), now), Some(i32::MAX));
     }
 }

@@ -39,6 +39,9 @@ impl Fields {
 /// When a target stops being visible. The writer turns it into `ttl` at each of its writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
+    /// As the container does with documents that say nothing.
+    ContainerDefault,
+    /// Not even where the container has a default.
     Never,
     At(Timestamp),
     /// As the source says: seconds after the write.

@@ -12,9 +12,14 @@ use super::projection::Address;
 
 /// What settling needs to know of a stored target.
 #[derive(Debug, Deserialize)]
-pub(super) struct Stored<'a> {
+pub(super) struct Stored {
     #[serde(rename = "_source", default)]
     pub(super) source: Option<Lineage>,
+}
+
+/// What settling needs to know of a stored count.
+#[derive(Debug, Deserialize)]
+pub(super) struct StoredCount<'a> {
     #[serde(rename = "asOf", default, borrow)]
     pub(super) as_of: Option<AsOf<'a>>,
 }
@@ -33,13 +38,13 @@ struct LineageText<'a> {
     from: &'a [SourceRef],
 }
 
-/// A document with the processor's fields. `ttl` in seconds.
+/// A document with the processor's fields. `ttl` in seconds, −1 for never.
 pub(super) fn document(
     address: &Address,
     key_field: &str,
     fields: &Fields,
     basis: &Basis,
-    ttl: Option<u32>,
+    ttl: Option<i32>,
 ) -> Result<Bytes, serde_json::Error> {
     let mut text = begin(address, key_field, fields.as_str().len())?;
     if !fields.as_str().is_empty() {
@@ -55,7 +60,7 @@ pub(super) fn tombstone(
     key_field: &str,
     deleted_at: Timestamp,
     basis: &Basis,
-    ttl: u32,
+    ttl: i32,
 ) -> Result<Bytes, serde_json::Error> {
     let mut text = begin(address, key_field, 0)?;
     text.extend_from_slice(b",\"deletedAt\":");
@@ -78,7 +83,7 @@ fn begin(address: &Address, key_field: &str, fields_bytes: usize) -> Result<Vec<
     Ok(text)
 }
 
-fn end(mut text: Vec<u8>, basis: &Basis, ttl: Option<u32>) -> Result<Bytes, serde_json::Error> {
+fn end(mut text: Vec<u8>, basis: &Basis, ttl: Option<i32>) -> Result<Bytes, serde_json::Error> {
     match basis {
         Basis::Sources { rev, sources } => {
             text.extend_from_slice(b",\"_source\":");
@@ -121,7 +126,7 @@ mod tests {
         let expected = serde_json::json!({"id": "a\"b:1", "recipientId": "a\"b", "name": "x", "ttl": 60,
             "_source": {"rev": 2, "from": [["posts", "1", "\"7\""]]}});
         assert_eq!(value, expected);
-        let stored: Stored<'_> = serde_json::from_slice(&text).unwrap();
+        let stored: Stored = serde_json::from_slice(&text).unwrap();
         assert_eq!(stored.source, Some(Lineage { rev: 2, from }));
     }
 
@@ -140,7 +145,7 @@ mod tests {
         let basis = Basis::Count { container_rid: "rid=".into(), lsn: 9 };
         let fields = Fields::of(&serde_json::json!({})).unwrap();
         let text = document(&address(), "subjectId", &fields, &basis, None).unwrap();
-        let stored: Stored<'_> = serde_json::from_slice(&text).unwrap();
+        let stored: StoredCount<'_> = serde_json::from_slice(&text).unwrap();
         assert_eq!(stored.as_of, Some(AsOf { container: "rid=".into(), lsn: 9 }));
     }
 }

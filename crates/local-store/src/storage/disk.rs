@@ -123,7 +123,12 @@ impl Storage for DiskStorage {
 }
 
 impl Inner {
-    fn failure(&self, attempted: &str, cause: &dyn std::fmt::Display) -> Failure {
+    fn failure(&self, attempted: &str, cause: &fjall::Error) -> Failure {
+        let cause = match cause {
+            fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => error.to_string(),
+            fjall::Error::Poisoned => "an earlier write, or one in the background, has failed".to_owned(),
+            other => other.to_string(),
+        };
         let dir = self.shown.display();
         Failure(
             format!(
@@ -148,7 +153,7 @@ impl Device for Inner {
         }
         // Not `persist(SyncAll)`: that keeps the journal locked, so that no commit could go on during a sync. What was
         // written before the journal changed was synced by the change, so the newest one is enough.
-        self.journal.lock().sync().map_err(|error| self.failure("sync the journal", &error))
+        self.journal.lock().sync().map_err(|error| self.failure("sync the journal", &error.into()))
     }
 
     fn congested(&self) -> Outcome<bool> {

@@ -4,6 +4,8 @@
 //! where they belong. What `apply` has taken is visible at once and survives a power cut once its [`Ticket`] is synced; a
 //! storage may forget any suffix of what it has taken before that, never anything in the middle.
 
+#[cfg(test)]
+mod counting;
 mod disk;
 mod memory;
 mod packed;
@@ -14,6 +16,8 @@ use std::sync::Arc;
 
 use futures::channel::oneshot;
 
+#[cfg(test)]
+pub(crate) use counting::{CountingStorage, Reads};
 pub(crate) use disk::{DiskStorage, Opening};
 pub(crate) use memory::MemoryStorage;
 

@@ -7,6 +7,7 @@ use futures::channel::oneshot;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Failure, Outcome, Ticket, Wait};
+use crate::metrics;
 
 /// How often the thread looks whether congestion has passed. It looks only while somebody waits for that.
 const CONGESTION_POLL: Duration = Duration::from_millis(2);
@@ -105,7 +106,9 @@ impl Syncer {
             // A panic of the thread has set no failure, but then nothing was synced either.
             thread.join().map_err(|_| Failure("the thread that syncs has panicked".into()))?;
         }
-        self.check()
+        let outcome = self.check();
+        self.shared.state.lock().failure.get_or_insert(Failure("the store is closed".into()));
+        outcome
     }
 }
 
@@ -151,6 +154,7 @@ impl Shared {
     }
 
     fn release_synced(&self, target: u64) {
+        metrics::synced();
         let mut state = self.state.lock();
         state.synced = target;
         state.syncs += 1;
@@ -177,7 +181,10 @@ impl Shared {
     }
 
     fn fail(&self, failure: Failure) {
-        self.state.lock().failure.get_or_insert(failure);
+        self.state.lock().failure.get_or_insert_with(|| {
+            tracing::error!(%failure, "the store has failed");
+            failure
+        });
         self.release_failed();
     }
 
@@ -190,5 +197,98 @@ impl Shared {
         for waiter in waiting.into_iter().map(|(_, waiter)| waiter).chain(held_back) {
             let _gone = waiter.send(Err(failure.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures::executor::block_on;
+
+    use super::*;
+
+    /// Syncs when told to, so that a test decides what meets in one sync.
+    struct Stepped {
+        begun: Mutex<std::sync::mpsc::Sender<()>>,
+        go: Mutex<std::sync::mpsc::Receiver<Outcome<()>>>,
+        congested: AtomicBool,
+    }
+
+    impl Device for Stepped {
+        fn sync(&self) -> Outcome<()> {
+            self.begun.lock().send(()).unwrap();
+            // Nobody steps any more once the test is over.
+            self.go.lock().recv().unwrap_or(Ok(()))
+        }
+
+        fn congested(&self) -> Outcome<bool> {
+            Ok(self.congested.load(Ordering::Relaxed))
+        }
+    }
+
+    type Steps = (Syncer, Arc<Stepped>, std::sync::mpsc::Receiver<()>, std::sync::mpsc::Sender<Outcome<()>>);
+
+    fn stepped() -> Steps {
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (step, go) = std::sync::mpsc::channel();
+        let device = Stepped { begun: Mutex::new(begun), go: Mutex::new(go), congested: AtomicBool::new(false) };
+        let device = Arc::new(device);
+        let syncer = Syncer::start(Arc::clone(&device) as Arc<dyn Device>).unwrap();
+        (syncer, device, begins, step)
+    }
+
+    #[test]
+    fn those_who_come_during_a_sync_share_the_next_one() {
+        let (syncer, _, begins, step) = stepped();
+        let first = syncer.wait(syncer.issue()).unwrap();
+        begins.recv().unwrap();
+        let mut later: Vec<_> = (0..50).map(|_| syncer.wait(syncer.issue()).unwrap()).collect();
+        step.send(Ok(())).unwrap();
+        block_on(first).unwrap().unwrap();
+        begins.recv().unwrap();
+        assert!(later.iter_mut().all(|wait| wait.try_recv().unwrap().is_none()), "not by the sync that began before");
+        step.send(Ok(())).unwrap();
+        for wait in later {
+            block_on(wait).unwrap().unwrap();
+        }
+        assert_eq!(syncer.syncs(), 2);
+    }
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_acknowledged() {
+        let (syncer, _, begins, step) = stepped();
+        let waiting = syncer.wait(syncer.issue()).unwrap();
+        begins.recv().unwrap();
+        let during = syncer.wait(syncer.issue()).unwrap();
+        step.send(Err(Failure("the disk is full".into()))).unwrap();
+        for wait in [waiting, during] {
+            assert!(block_on(wait).unwrap().is_err());
+        }
+        assert!(syncer.check().is_err());
+        assert!(block_on(syncer.wait(Ticket(1)).unwrap()).unwrap().is_err(), "also what might have been synced");
+    }
+
+    #[test]
+    fn those_held_back_go_on_once_there_is_room() {
+        let (syncer, device, begins, step) = stepped();
+        device.congested.store(true, Ordering::Relaxed);
+        let mut held = syncer.hold_back();
+        begins.recv().unwrap();
+        step.send(Ok(())).unwrap();
+        begins.recv().unwrap();
+        assert!(held.try_recv().unwrap().is_none());
+        device.congested.store(false, Ordering::Relaxed);
+        step.send(Ok(())).unwrap();
+        block_on(held).unwrap().unwrap();
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_for_a_closed_store() {
+        let (syncer, _, _begins, step) = stepped();
+        drop(step);
+        syncer.close().unwrap();
+        assert!(syncer.check().is_err());
+        assert!(block_on(syncer.wait(Ticket(u64::MAX)).unwrap()).unwrap().is_err());
     }
 }

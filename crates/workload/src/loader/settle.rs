@@ -100,7 +100,7 @@ fn operations(writes: &[SourceWrite], stored: &[Option<Document>]) -> Vec<(usize
         Some(stored) if version(stored).is_some_and(|version| version >= write.version) => None,
         Some(stored) => {
             let (id, body) = (write.id.clone(), write.body.clone());
-            Some((index, Operation::Replace { id, body, if_match: None }))
+            Some((index, Operation::Replace { id, body, if_match: Some(stored.etag.clone()) }))
         }
     };
     writes.iter().zip(stored).enumerate().filter_map(operation).collect()

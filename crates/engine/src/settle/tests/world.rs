@@ -206,7 +206,7 @@ impl Projection for Copied {
         Ok(match source.as_ref().and_then(|source| source["value"].as_str()) {
             Some(value) => {
                 let fields = Fields::of(&json!({"value": value})).map_err(|error| error.to_string())?;
-                Desired::Document { fields, expires: Expiry::Never, basis }
+                Desired::Document { fields, expires: Expiry::ContainerDefault, basis }
             }
             None => Desired::Absent { deleted_at: Timestamp::UNIX_EPOCH, basis },
         })

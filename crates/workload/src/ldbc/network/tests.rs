@@ -147,7 +147,7 @@ fn a_message_keeps_its_author_and_parent_even_when_it_comes_back() {
     let other = Refused::OtherIdentity { old: (2, Some(10)), new: (3, Some(10)) };
     assert_eq!(comment(&mut network, 11, 3, 10), Err(other.clone()));
     taken_from(&mut network, |network, gone| network.delete_message(11, gone));
-    assert_eq!(comment(&mut network, 11, 3, 10), Err(other.clone()));
+    assert_eq!(comment(&mut network, 11, 3, 10), Err(other));
     assert_eq!(comment(&mut network, 11, 2, 10), Ok(Inserted::New));
 }
 

@@ -1,0 +1,122 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use feedmill_clock::SystemClock;
+use feedmill_outbox::{Lifetime, Options};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{World, post, uuid};
+
+/// Events of one key that are documents of their own: then an overtaken one is seen in the order of writes, where versions
+/// would hide it.
+fn chain(key: &str, rows: u32) -> String {
+    format!(
+        "INSERT INTO outbox (event_key, topic, partition_key, sequence, payload)
+         SELECT '{key}:' || n, 'reaction', '{key}', n,
+                jsonb_build_object('postId', '{key}' || n % 7, 'userId', '{key}-' || n, 'version', 1)
+         FROM generate_series(1, {rows}) AS n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_rows_of_each_key_keep_their_order_under_eight_relays() {
+    const ROWS: u32 = 1_000;
+    let Some(world) = World::new("a_thousand_rows_of_each_key_keep_their_order_under_eight_relays").await else {
+        return;
+    };
+    for key in ["a", "b", "c", "d", "e"] {
+        world.sql(&chain(key, ROWS)).await;
+    }
+    // Small batches, so that keys change hands hundreds of times.
+    let options = Options { batch_rows_max: 20, ..world.options() };
+    let outbox = world.outbox_with(options, Arc::new(SystemClock)).await;
+    let relays = (0..8).map(|_| {
+        let relay = world.relay(&outbox);
+        tokio::spawn(async move { relay.run(Lifetime::UntilDrained, CancellationToken::new()).await })
+    });
+    let mut at_work = 0;
+    for relay in futures::future::join_all(relays).await {
+        at_work += u32::from(relay.unwrap().unwrap().total.written > 0);
+    }
+    assert!(at_work > 1, "one relay did everything, so nothing was tested");
+    let mut last: BTreeMap<String, u32> = BTreeMap::new();
+    for id in world.store.sent() {
+        let (key, number) = id.split_once(':').and_then(|(_, user)| user.split_once('-')).unwrap();
+        let number: u32 = number.parse().unwrap();
+        let before = last.insert(key.to_owned(), number).unwrap_or(0);
+        assert_eq!(number, before + 1, "key {key}");
+    }
+    assert_eq!(last.into_values().collect::<Vec<_>>(), [ROWS; 5]);
+    assert_eq!(world.number("SELECT count(*) FROM outbox WHERE processed_at IS NULL").await, 0);
+}
+
+#[tokio::test]
+async fn a_key_in_flight_is_left_alone_by_other_relays() {
+    let Some(world) = World::new("a_key_in_flight_is_left_alone_by_other_relays").await else { return };
+    world.sql(&chain("a", 10)).await;
+    let outbox = world.outbox().await;
+    let (stuck, other) = (world.relay(&outbox), world.relay(&outbox));
+    world.store.silent(true);
+    let mut in_flight = Box::pin(stuck.step());
+    while world.store.sent().is_empty() {
+        let _pending = futures::poll!(&mut in_flight);
+        tokio::task::yield_now().await;
+    }
+    world.store.silent(false);
+    world.sql(&chain("b", 10)).await;
+    world.settle(&other).await;
+    let done =
+        |key: &str| format!("SELECT count(*) FROM outbox WHERE partition_key = '{key}' AND processed_at IS NOT NULL");
+    assert_eq!((world.number(&done("a")).await, world.number(&done("b")).await), (0, 10));
+    drop(in_flight);
+    // Only once the server has seen the lost claim can the key be taken.
+    while world.number(&done("a")).await < 10 {
+        world.settle(&other).await;
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_commits_late_loses_nothing() {
+    let Some(world) = World::new("a_transaction_that_commits_late_loses_nothing").await else { return };
+    world.users(1).await;
+    let relay = world.relay(&world.outbox().await);
+    let mut late = world.pool.begin().await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(post(1))).execute(&mut *late).await.unwrap();
+    world.sql("BEGIN; INSERT INTO users (email, provider) VALUES ('x@y', 'google'); ROLLBACK").await;
+    world.sql(&post(2)).await;
+    world.settle(&relay).await;
+    assert!(world.document("posts_v2", &uuid(2), &uuid(2)).await.is_some());
+    assert!(world.document("posts_v2", &uuid(1), &uuid(1)).await.is_none());
+    late.commit().await.unwrap();
+    world.settle(&relay).await;
+    world.assert_documents_are_right().await;
+}
+
+#[tokio::test]
+async fn an_older_version_that_commits_late_does_not_win() {
+    let Some(world) = World::new("an_older_version_that_commits_late_does_not_win").await else { return };
+    let event = |version: u32| {
+        format!(
+            "INSERT INTO outbox (event_key, topic, partition_key, sequence, payload) VALUES
+             ('p:{version}', 'post', 'p', {version},
+              '{{\"postId\": \"p\", \"authorId\": \"{}\", \"status\": \"published\", \"version\": {version}}}')",
+            uuid(1)
+        )
+    };
+    // An outbox that an application fills by itself may have this; ours orders a row's events by the row's lock.
+    let relay = world.relay(&world.outbox_with(without_mirror(&world), Arc::new(world.manual.clone())).await);
+    for version in [2, 1] {
+        world.sql(&event(version)).await;
+        world.settle(&relay).await;
+        assert_eq!(world.document("posts_v2", "p", "p").await.unwrap()["version"], 2);
+    }
+    assert_eq!(world.number("SELECT count(*) FROM outbox WHERE processed_at IS NULL").await, 0);
+}
+
+fn without_mirror(world: &World) -> Options {
+    let mut options = world.options();
+    for route in options.routes.values_mut() {
+        route.mirror = false;
+    }
+    options
+}

@@ -1,0 +1,74 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use feedmill_outbox::{Audit, FindingKind, Verified};
+use feedmill_store_api::{Database, DocumentId, Operation, PartitionKey};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{World, post, uuid};
+
+async fn overwrite(world: &World, n: u32, version: Option<i64>) {
+    let container = world.store.container("posts_v2").await.expect("a source container");
+    let (key, id) = (PartitionKey::from(uuid(n)), DocumentId::new(uuid(n)).expect("a legal id"));
+    let operation = match version {
+        Some(version) => {
+            let body = serde_json::json!({"id": uuid(n), "postId": uuid(n), "version": version, "text": "forged"});
+            Operation::Upsert { id, body: Bytes::from(body.to_string()) }
+        }
+        None => Operation::Delete { id, if_match: None },
+    };
+    container.write(&key, operation).await.expect("a write");
+}
+
+async fn audit(world: &World, repair: bool) -> Verified {
+    let audit = Audit::new(world.outbox().await, Arc::new(world.store.clone()));
+    audit.run(repair, &CancellationToken::new(), |_| {}).await.expect("a comparison")
+}
+
+#[tokio::test]
+async fn every_kind_of_difference_is_found_and_repaired_by_an_event() {
+    let Some(world) = World::new("every_kind_of_difference_is_found_and_repaired_by_an_event").await else { return };
+    world.users(1).await;
+    for n in 1..=6 {
+        world.sql(&post(n)).await;
+    }
+    world.sql("UPDATE posts SET body = 'second'").await;
+    let relay = world.relay(&world.outbox().await);
+    world.settle(&relay).await;
+    assert_eq!(audit(&world, false).await.findings, []);
+    overwrite(&world, 1, None).await;
+    overwrite(&world, 2, Some(1)).await;
+    overwrite(&world, 3, Some(2)).await;
+    overwrite(&world, 4, Some(90)).await;
+    let found = audit(&world, true).await;
+    let kinds: Vec<&FindingKind> = found.findings.iter().map(|finding| &finding.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            &FindingKind::Missing,
+            &FindingKind::Behind { stored: Some(1) },
+            &FindingKind::Differs,
+            &FindingKind::Ahead { stored: 90 }
+        ]
+    );
+    assert!(found.findings.iter().all(|finding| finding.repaired));
+    assert_eq!(audit(&world, false).await.in_flight, 4);
+    world.settle(&relay).await;
+    assert_eq!((audit(&world, false).await.findings, found.rows, found.documents), (Vec::new(), 6, 6));
+    let fourth = world.document("posts_v2", &uuid(4), &uuid(4)).await.unwrap();
+    assert_eq!((fourth["version"].as_i64(), fourth["text"].as_str()), (Some(91), Some("second")));
+}
+
+#[tokio::test]
+async fn a_withdrawn_document_that_expired_is_not_missed() {
+    let Some(world) = World::new("a_withdrawn_document_that_expired_is_not_missed").await else { return };
+    world.users(1).await;
+    world.sql(&post(1)).await;
+    world.sql("UPDATE posts SET deleted_at = now()").await;
+    let relay = world.relay(&world.outbox().await);
+    world.settle(&relay).await;
+    let tombstone = world.document("posts_v2", &uuid(1), &uuid(1)).await.unwrap();
+    assert!(tombstone["ttl"].as_i64().unwrap() > 7 * 24 * 3_600 && tombstone.get("text").is_none());
+    overwrite(&world, 1, None).await;
+    assert_eq!(audit(&world, true).await.findings, []);
+}
