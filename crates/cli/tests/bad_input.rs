@@ -141,7 +141,10 @@ fn a_document_that_cannot_be_understood_is_a_dead_letter_and_the_rest_goes_on() 
 #[test]
 fn a_store_or_container_that_is_not_there_is_said() {
     assert!(feedmill(["feed", "1"]).failed(2).contains("--data-dir"));
-    assert!(feedmill(["feed", "1", "--data-dir", "/nowhere"]).failed(1).contains("no such folder"));
+    let parent = tempfile::tempdir().unwrap();
+    let nowhere = parent.path().join("nowhere");
+    assert!(feedmill(["feed", "1", "--data-dir", nowhere.to_str().unwrap()]).failed(1).contains("no such folder"));
+    assert!(!nowhere.exists(), "a question makes no store");
     let store = Store::new();
     store.import("posts_v2", &[]);
     let said = store.run(&["export", "post"]).failed(1);
