@@ -88,6 +88,7 @@ impl Engine {
         let shared = self.shared();
         let preparing = Box::pin(self.prepare(&shared.patience));
         let prepared = tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(self.summary()),
             prepared = preparing => prepared?,
         };
@@ -102,6 +103,7 @@ impl Engine {
         helpers.spawn("lag".to_owned(), async move { status.report().await });
 
         let ended = tokio::select! {
+            biased;
             () = stop.cancelled() => Ok(()),
             () = ends(&lifetime, &*clock, &shared.rounds, self.parts.options.poll_delay_min) => Ok(()),
             error = first_panic(&mut tasks) => Err(error),

@@ -38,6 +38,7 @@ impl Range {
         let mut broken = Broken::default();
         while !self.stop.is_taking_stopped() {
             let acquired = tokio::select! {
+                biased;
                 () = self.stop.taking_stopped() => return,
                 acquired = Box::pin(self.acquire(claim, first)) => acquired,
             };
@@ -204,6 +205,7 @@ impl Range {
 
     async fn pause(&self, wait: std::time::Duration) {
         tokio::select! {
+            biased;
             () = self.stop.taking_stopped() => {}
             () = self.context.clock.sleep(wait) => {}
         }

@@ -44,12 +44,14 @@ pub(crate) async fn redrive(redriver: Redriver, stop: Stop) {
             None => Either::Right(std::future::pending()),
         };
         tokio::select! {
+            biased;
             () = stop.taking_stopped() => return,
             () = redriver.ledger.changed() => continue,
             () = wait => {}
         }
         let Some((_, id)) = due else { continue };
         tokio::select! {
+            biased;
             // A retry is abandoned at once: nothing waits for it, and the letter stays as it is.
             () = stop.taking_stopped() => return,
             done = redriver.retry(&id) => if let Err(error) = done {

@@ -136,11 +136,14 @@ impl Pump {
             None => Either::Right(std::future::pending()),
         };
         let slots = Arc::clone(&self.slots);
+        // In this order nobody starves: checkpoints are few, pages end when there is no room, and whatever happens, the loop
+        // then starts all that is due.
         tokio::select! {
+            biased;
             () = stop.taking_stopped() => Event::Stop,
-            Some(done) = self.deliveries.join_next() => Event::Done(done),
-            polled = self.poll.finished(|| clock.monotonic()) => Event::Polled(polled),
             checkpoint = self.checkpointer.finished(|| clock.monotonic()) => Event::Checkpoint(checkpoint),
+            polled = self.poll.finished(|| clock.monotonic()) => Event::Polled(polled),
+            Some(done) = self.deliveries.join_next() => Event::Done(done),
             // Dropping a place in the queue is fine: who is ahead is not slowed down by it.
             permit = slots.acquire_owned(), if self.lanes.has_ready() => {
                 Event::Slot(permit.expect("the semaphore is never closed"))
@@ -291,6 +294,7 @@ impl Pump {
         while !matches!(why, Why::Lost(_)) && (!self.deliveries.is_empty() || self.checkpointer.is_writing()) {
             let clock = &self.context.clock;
             let event = tokio::select! {
+                biased;
                 Some(done) = self.deliveries.join_next() => Event::Done(done),
                 checkpoint = self.checkpointer.finished(|| clock.monotonic()) => Event::Checkpoint(checkpoint),
                 () = stop.draining_stopped(), if !self.deliveries.is_empty() => {
