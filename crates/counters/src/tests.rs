@@ -1,16 +1,13 @@
 //! The handlers on the real local store.
 
-#[path = "../../index/src/tests/world.rs"]
-mod world;
-
 use std::collections::BTreeMap;
 
 use feedmill_documents::containers::{AUTHOR_POSTS, COUNTERS, FOLLOWING, FOLLOWS, POST_REPLIES, REACTIONS};
 use feedmill_documents::id::join;
 use feedmill_engine::{Processor, StartFrom};
+use feedmill_testing::World;
 use serde_json::{Value, json};
 
-use self::world::World;
 use crate::{Options, processors};
 
 const GONE: &str = "2019-06-01T00:00:00.000Z";

@@ -4,9 +4,11 @@
 //! Does no I/O and knows no processor. Refuses what cannot be understood with an error that names the field, what was
 //! found and what was expected; carries every field it does not know. Read `id.rs` first, then `source.rs`.
 
+mod block;
 pub mod containers;
 pub mod counter;
 mod decode;
+pub mod fan_out;
 mod follow;
 pub mod id;
 mod index;
@@ -19,6 +21,7 @@ mod source;
 pub mod time;
 pub mod user_feed;
 
+pub use block::Block;
 pub use decode::DecodeError;
 pub use follow::Follow;
 pub use id::IdError;

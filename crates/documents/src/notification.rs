@@ -1,6 +1,7 @@
 //! `notifications`: somebody did something that concerns the recipient.
 
 use std::fmt;
+use std::str::FromStr;
 
 use feedmill_store_api::DocumentId;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,13 @@ impl Kind {
             Self::Reply => "reply",
             Self::Follow => "follow",
         }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Reaction, Self::Reply, Self::Follow].into_iter().find(|kind| kind.as_str() == text).ok_or(())
     }
 }
 
@@ -69,9 +77,33 @@ pub fn id(recipient_id: &str, kind: Kind, subject_id: &str, actor_id: &str) -> R
     id::join([recipient_id, kind.as_str(), subject_id, actor_id])
 }
 
+/// What a notification's id says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parts {
+    pub recipient_id: String,
+    pub kind: Kind,
+    pub subject_id: String,
+    pub actor_id: String,
+}
+
+/// Fails when [`id`] would not have made it.
+pub fn parts(id: &str) -> Result<Parts, IdError> {
+    let [recipient_id, kind, subject_id, actor_id] = id::split(id)?;
+    let kind = kind.parse().map_err(|()| IdError::Malformed { id: id.to_owned(), expected: 4 })?;
+    Ok(Parts { recipient_id, kind, subject_id, actor_id })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_reads_back() {
+        let expected =
+            Parts { recipient_id: "u/1".into(), kind: Kind::Reply, subject_id: "p:2".into(), actor_id: "a%".into() };
+        assert_eq!(parts("u%2F1:reply:p%3A2:a%25"), Ok(expected));
+        assert!(parts("u:wave:p:a").is_err() && parts("u:reply:p").is_err());
+    }
 
     #[test]
     fn an_id_says_who_is_told_what_by_whom() {

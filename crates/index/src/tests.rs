@@ -1,12 +1,10 @@
 //! The handlers on the real local store.
 
-pub(crate) mod world;
-
-use feedmill_documents::containers::{AUTHOR_POSTS, FOLLOWING, FOLLOWS, POST_REPLIES, POSTS};
+pub(crate) use feedmill_documents::containers::{AUTHOR_POSTS, FOLLOWING, FOLLOWS, POST_REPLIES, POSTS};
 use feedmill_engine::{Processor, StartFrom};
+use feedmill_testing::World;
 use serde_json::{Value, json};
 
-use self::world::World;
 use crate::{Options, processors};
 
 fn all() -> Vec<Processor> {

@@ -6,7 +6,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::Options;
-use crate::projection::{Cause, Notifications, Sources, Target};
+use crate::projection::{Cause, Causes, Notifications, Target};
 use crate::rules::{self, Event, Told};
 
 /// Causes of one kind changed: reactions or replies to one post, or edges to one person.
@@ -39,7 +39,7 @@ impl Handler for CauseHandler {
             }
             let Some(recipient) = self.recipient(&delivery.key, settler.reader()).await? else { return Ok(outcome) };
 
-            let (mut targets, mut sources) = (Vec::with_capacity(events.len()), Sources::new());
+            let (mut targets, mut causes) = (Vec::with_capacity(events.len()), Causes::new());
             for (id, index, found, event) in events {
                 if !rules::concerns(&recipient, &event.actor, &self.options) {
                     continue;
@@ -48,12 +48,12 @@ impl Handler for CauseHandler {
                 match Target::new(&recipient, &event, cause.clone()) {
                     Ok(target) => {
                         targets.push(target);
-                        sources.insert(cause, found);
+                        causes.insert(cause, found);
                     }
                     Err(error) => outcome.reject(index, error.to_string()),
                 }
             }
-            settler.settle(&Notifications::new(&self.options, delivery), targets, Some(sources)).await?;
+            Notifications::new(&self.options, delivery).tell(targets, causes, settler).await?;
             Ok(outcome)
         }
         .boxed()
@@ -98,8 +98,8 @@ pub(crate) fn listed(
     recipient: &str,
     page: Vec<(DocumentId, Document)>,
     options: &Options,
-) -> (Vec<Target>, Sources) {
-    let (mut targets, mut sources) = (Vec::with_capacity(page.len()), Sources::new());
+) -> (Vec<Target>, Causes) {
+    let (mut targets, mut causes) = (Vec::with_capacity(page.len()), Causes::new());
     for (id, found) in page {
         let Ok(Told::Event(event)) = rules::told(kind, &found.body) else { continue };
         let is_told = rules::concerns(recipient, &event.actor, options);
@@ -109,8 +109,8 @@ pub(crate) fn listed(
         let cause = Cause { kind, key: key.clone(), id };
         if let Ok(target) = Target::new(recipient, &event, cause.clone()) {
             targets.push(target);
-            sources.insert(cause, Some(found));
+            causes.insert(cause, Some(found));
         }
     }
-    (targets, sources)
+    (targets, causes)
 }

@@ -5,6 +5,7 @@ use feedmill_documents::notification::Kind;
 use feedmill_engine::{Handler, Processor, StartFrom};
 
 use crate::Options;
+use crate::blocks::BlockHandler;
 use crate::causes::CauseHandler;
 use crate::posts::PostHandler;
 
@@ -18,6 +19,8 @@ pub fn processors(options: &Options, start: StartFrom) -> Vec<Processor> {
         (container(kind), handler)
     });
     let posts: Arc<dyn Handler> = Arc::new(PostHandler { options: options.clone() });
+    let blocks: Arc<dyn Handler> = Arc::new(BlockHandler { options: options.clone() });
+    let others = [(containers::POSTS, posts), (containers::BLOCKS, blocks)];
     let processor = |(source, handler): (&str, _)| Processor {
         name: NAME.to_owned(),
         source: source.to_owned(),
@@ -25,7 +28,7 @@ pub fn processors(options: &Options, start: StartFrom) -> Vec<Processor> {
         handler,
         gather: false,
     };
-    causes.into_iter().chain([(containers::POSTS, posts)]).map(processor).collect()
+    causes.into_iter().chain(others).map(processor).collect()
 }
 
 /// Where the causes of this kind are.

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use feedmill_documents::notification::{self, Kind};
-use feedmill_documents::{IdError, containers};
-use feedmill_engine::{Address, Basis, Delivery, Desired, Expiry, Fields, Projection, Reader, SettleError, SourceRef};
-use feedmill_store_api::{Document, DocumentId, PartitionKey};
+use feedmill_documents::notification::{self, Kind, Parts};
+use feedmill_documents::{Block, Follow, IdError, Post, Reaction, containers};
+use feedmill_engine::{
+    Address, Basis, Delivery, Desired, Expiry, Fields, Projection, Reader, SettleError, Settler, SourceRef,
+};
+use feedmill_store_api::{Document, DocumentId, ETag, PartitionKey};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -37,10 +39,24 @@ pub(crate) struct Cause {
 pub(crate) struct Target {
     address: Address,
     cause: Cause,
+    /// The recipient's side of a block between recipient and actor, if there is one.
+    block: DocumentId,
 }
 
 /// Causes as they were read; `None` for one that is not there.
-pub(crate) type Sources = BTreeMap<Cause, Option<Document>>;
+pub(crate) type Causes = BTreeMap<Cause, Option<Document>>;
+
+/// Blocks that there are, by recipient and id.
+type Blocks = BTreeMap<(PartitionKey, DocumentId), Document>;
+
+/// What notifications are made from. A block is named among a notification's sources only where there is one: most pairs
+/// have none, and of what is missing nothing could ever be skipped. That is safe because a block goes by soft delete,
+/// which stays longer than any write is late.
+#[derive(Default)]
+pub(crate) struct Sources {
+    causes: Causes,
+    blocks: Blocks,
+}
 
 #[derive(Default, Deserialize)]
 struct Current {
@@ -54,7 +70,21 @@ impl Target {
     /// Fails when the notification's id would be too long.
     pub(crate) fn new(recipient: &str, event: &Event, cause: Cause) -> Result<Self, IdError> {
         let id = notification::id(recipient, event.kind, &event.subject, &event.actor)?;
-        Ok(Self { address: Address { key: PartitionKey::from(recipient), id }, cause })
+        let block = Block::id(recipient, &event.actor)?;
+        Ok(Self { address: Address { key: PartitionKey::from(recipient), id }, cause, block })
+    }
+
+    /// A notification that is stored under this id. Fails when its parts make no id of a cause.
+    pub(crate) fn stored(id: DocumentId, parts: &Parts, parent: Option<&str>) -> Result<Self, IdError> {
+        let Parts { recipient_id: recipient, kind, subject_id: subject, actor_id: actor } = parts;
+        let (key, cause) = match kind {
+            Kind::Reaction => (subject.as_str(), Reaction::id(subject, actor)?),
+            Kind::Reply => (parent.unwrap_or_default(), Post::id(subject)?),
+            Kind::Follow => (subject.as_str(), Follow::id(subject, actor)?),
+        };
+        let cause = Cause { kind: *kind, key: PartitionKey::from(key), id: cause };
+        let block = Block::id(recipient, actor)?;
+        Ok(Self { address: Address { key: PartitionKey::from(recipient.as_str()), id }, cause, block })
     }
 }
 
@@ -64,6 +94,50 @@ impl Notifications {
         let passed = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
         Self { options: options.clone(), passed }
     }
+
+    /// Settles notifications whose causes the handler has read.
+    ///
+    /// Looks at the blocks once more after the write: a block made meanwhile did not see what was not there yet, so
+    /// whoever wrote must see the block. Between two looks that found the same nothing can have been missed.
+    pub(crate) async fn tell(
+        &self,
+        targets: Vec<Target>,
+        causes: Causes,
+        settler: &Settler<'_>,
+    ) -> Result<(), SettleError> {
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let mut blocks = self.blocks(&targets, settler.reader()).await?;
+        let mut seen = etags(&blocks);
+        let mut sources = Some(Sources { causes, blocks });
+        loop {
+            settler.settle(self, targets.clone(), sources.take()).await?;
+            blocks = self.blocks(&targets, settler.reader()).await?;
+            let now = etags(&blocks);
+            if now == seen {
+                return Ok(());
+            }
+            seen = now;
+        }
+    }
+
+    async fn blocks(&self, targets: &[Target], reader: &Reader<'_>) -> Result<Blocks, SettleError> {
+        let mut wanted: BTreeMap<&PartitionKey, Vec<DocumentId>> = BTreeMap::new();
+        for Target { address, block, .. } in targets {
+            wanted.entry(&address.key).or_default().push(block.clone());
+        }
+        let mut blocks = Blocks::new();
+        for (key, ids) in wanted {
+            let there = reader.read_sparse(containers::BLOCKS, key, &ids).await?;
+            blocks.extend(there.into_iter().map(|(id, block)| ((key.clone(), id), block)));
+        }
+        Ok(blocks)
+    }
+}
+
+fn etags(blocks: &Blocks) -> Vec<(PartitionKey, DocumentId, ETag)> {
+    blocks.iter().map(|((key, id), block)| (key.clone(), id.clone(), block.etag.clone())).collect()
 }
 
 impl Projection for Notifications {
@@ -88,20 +162,29 @@ impl Projection for Notifications {
             for Target { cause, .. } in targets {
                 wanted.entry((cause.kind, &cause.key)).or_default().push(cause.id.clone());
             }
-            let mut sources = BTreeMap::new();
+            let mut causes = BTreeMap::new();
             for ((kind, key), ids) in wanted {
                 let found = reader.read_many(container(kind), key, &ids).await?;
-                let causes = ids.into_iter().map(|id| Cause { kind, key: key.clone(), id });
-                sources.extend(causes.zip(found));
+                let these = ids.into_iter().map(|id| Cause { kind, key: key.clone(), id });
+                causes.extend(these.zip(found));
             }
-            Ok(sources)
+            Ok(Sources { causes, blocks: self.blocks(targets, reader).await? })
         }
         .boxed()
     }
 
     fn compute(&self, target: &Target, sources: &Sources, current: Option<&Document>) -> Result<Desired, String> {
-        let found = sources.get(&target.cause).expect("whoever names a target gives its cause");
-        let basis = Basis::Sources { rev: REV, sources: vec![reference(&target.cause, found.as_ref())] };
+        let found = sources.causes.get(&target.cause).expect("whoever names a target gives its cause");
+        let block = sources.blocks.get(&(target.address.key.clone(), target.block.clone()));
+        let named = block.map(|block| {
+            SourceRef(Arc::from(containers::BLOCKS), target.block.as_str().to_owned(), Some(block.etag.clone()))
+        });
+        let named = std::iter::once(reference(&target.cause, found.as_ref())).chain(named).collect();
+        let basis = Basis::Sources { rev: REV, sources: named };
+        let block = block.map(|block| Block::decode(&block.body)).transpose();
+        let blocked = block
+            .map_err(|error| format!("{} of {}: {error}", target.block, containers::BLOCKS))?
+            .is_some_and(|block| block.is_live());
         let told = found.as_ref().map(|found| rules::told(target.cause.kind, &found.body)).transpose();
         let event = match told.map_err(|error| error.to_string())? {
             // Nothing is left that could say when: any time that is always the same will do.
@@ -114,7 +197,7 @@ impl Projection for Notifications {
         let is_read = current.as_ref().is_some_and(|current| current.read == true);
         let is_there = current.is_some_and(|current| current.deleted_at.is_none());
         let (notification, expires_at) =
-            event.notification(&self.options, is_read).map_err(|error| error.to_string())?;
+            event.notification(&self.options, is_read, blocked).map_err(|error| error.to_string())?;
         if !is_there && expires_at.is_some_and(|at| at <= self.passed) {
             return Ok(Desired::Leave);
         }

@@ -68,12 +68,13 @@ impl Event {
         self.at.ok_or(DecodeError::Missing { field: "createdAt", expected: "a time" })
     }
 
-    /// The notification, and from when on it counts as absent. One whose cause is gone stays, withdrawn, so that doing it
-    /// again neither tells again nor makes a read one unread. Fails when the event has no time.
+    /// The notification, and from when on it counts as absent. One whose cause is gone, or whose actor is blocked, stays,
+    /// withdrawn, so that doing it again neither tells again nor makes a read one unread. Fails when the event has no time.
     pub(crate) fn notification(
         self,
         options: &Options,
         read: bool,
+        blocked: bool,
     ) -> Result<(Notification, Option<Timestamp>), DecodeError> {
         let at = self.time()?;
         let expires_at = options.retention.end(at);
@@ -86,7 +87,7 @@ impl Event {
             created_at: time::text(at),
             expires_at: expires_at.map(time::text),
             read,
-            withdrawn: !self.live,
+            withdrawn: !self.live || blocked,
         };
         Ok((notification, expires_at))
     }
@@ -104,7 +105,7 @@ mod tests {
     fn says(kind: Kind, json: &str, retention: Retention, read: bool) -> serde_json::Value {
         let Told::Event(event) = told(kind, json.as_bytes()).unwrap() else { panic!("an event") };
         let options = Options { retention, ..Options::default() };
-        serde_json::to_value(event.notification(&options, read).unwrap().0).unwrap()
+        serde_json::to_value(event.notification(&options, read, false).unwrap().0).unwrap()
     }
 
     #[test]
@@ -163,7 +164,7 @@ mod tests {
         else {
             panic!("an event")
         };
-        assert!(event.notification(&Options::default(), false).unwrap_err().to_string().contains("`createdAt`"));
+        assert!(event.notification(&Options::default(), false, false).unwrap_err().to_string().contains("`createdAt`"));
     }
 
     #[test]

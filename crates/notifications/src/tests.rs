@@ -1,16 +1,13 @@
 //! The handlers on the real local store.
 
-#[path = "../../index/src/tests/world.rs"]
-mod world;
-
 use std::time::Duration;
 
-use feedmill_documents::containers::{FOLLOWS, NOTIFICATIONS, POST_REPLIES, POSTS, REACTIONS};
+use feedmill_documents::containers::{BLOCKS, FOLLOWS, NOTIFICATIONS, POST_REPLIES, POSTS, REACTIONS};
 use feedmill_documents::id::join;
 use feedmill_engine::{Processor, StartFrom};
+use feedmill_testing::World;
 use serde_json::{Value, json};
 
-use self::world::World;
 use crate::{Options, Retention, processors};
 
 const AT: &str = "2019-12-31T00:00:00.000Z";
@@ -154,6 +151,66 @@ async fn a_change_of_type_is_told_in_place() {
     put(&mut world, &[(REACTIONS, with(like("p", "a"), json!({"type": "love"})))]).await;
     let told = world.documents(NOTIFICATIONS).await;
     assert_eq!((told.len(), &told["u:reaction:p:a"]["type"]), (1, &json!("love")));
+}
+
+/// One person's side of a block with another.
+fn block(user: &str, other: &str) -> Value {
+    json!({"id": join([user, other]).unwrap(), "userId": user, "otherId": other, "createdAt": AT})
+}
+
+#[tokio::test]
+async fn nobody_is_told_across_a_block_and_unblocking_brings_back_what_was_told_as_it_was_read() {
+    let mut world = World::new().await;
+    let causes = [
+        (POSTS, post("u", "p")),
+        (REACTIONS, like("p", "a")),
+        (POST_REPLIES, reply("a", "r", "p")),
+        (FOLLOWS, edge("u", "a")),
+        (REACTIONS, like("p", "b")),
+    ];
+    put(&mut world, &causes).await;
+    let told = world.documents(NOTIFICATIONS).await;
+    let of_a = ["u:follow:u:a", "u:reaction:p:a", "u:reply:r:a"];
+    world.put(NOTIFICATIONS, with(told[of_a[1]].clone(), json!({"read": true}))).await;
+    put(&mut world, &[(BLOCKS, block("u", "a")), (BLOCKS, block("a", "u"))]).await;
+    let hidden = world.documents(NOTIFICATIONS).await;
+    assert!(of_a.iter().all(|id| hidden[*id]["withdrawn"] == true));
+    assert_eq!((&hidden[of_a[1]]["read"], &hidden["u:reaction:p:b"]["withdrawn"]), (&json!(true), &json!(false)));
+
+    put(&mut world, &[(POST_REPLIES, reply("a", "s", "p"))]).await;
+    assert_eq!(world.documents(NOTIFICATIONS).await["u:reply:s:a"]["withdrawn"], true);
+
+    put(&mut world, &[(BLOCKS, gone(block("u", "a")))]).await;
+    let back = world.documents(NOTIFICATIONS).await;
+    assert!(of_a.iter().chain(&["u:reply:s:a"]).all(|id| back[*id]["withdrawn"] == false));
+    assert_eq!(back[of_a[1]]["read"], true);
+    let written = world.written();
+    world.rewind();
+    put(&mut world, &[]).await;
+    assert_eq!(world.written(), written);
+}
+
+#[tokio::test]
+async fn both_orders_of_block_and_cause_end_the_same() {
+    let mut ends = Vec::new();
+    for reversed in [false, true] {
+        let mut world = World::new().await;
+        put(&mut world, &[(POSTS, post("u", "p"))]).await;
+        for user in ["a", "b", "c", "d", "e"] {
+            world.put(REACTIONS, like("p", user)).await;
+        }
+        world.put(BLOCKS, block("u", "b")).await;
+        world.put(BLOCKS, block("u", "z")).await;
+        let mut processors = all();
+        if reversed {
+            processors.reverse();
+        }
+        world.deliver(&processors).await;
+        ends.push(world.documents(NOTIFICATIONS).await);
+    }
+    assert_eq!(ends[0], ends[1]);
+    let withdrawn: Vec<_> = ends[0].iter().filter(|(_, told)| told["withdrawn"] == true).map(|(id, _)| id).collect();
+    assert_eq!(withdrawn, ["u:reaction:p:b"]);
 }
 
 #[tokio::test]

@@ -3,27 +3,30 @@ use std::sync::Arc;
 
 use feedmill_documents::{Changed, changed, id, subject};
 use feedmill_engine::{Delivery, Handler, Outcome, SettleError, Settler};
-use feedmill_store_api::{Document, DocumentId};
+use feedmill_store_api::{Document, DocumentId, Query};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::pages::{Pages, TARGETS_MAX};
-use crate::sources::{self, EdgeSource, PostSource};
+use crate::sources::{self, PostSource, Recipient};
 use crate::{Sources, Target, UserFeed};
 
 /// Posts read at once. Their fields are in memory together, so fewer than followers.
 const PAGE_ITEMS: usize = 500;
 
-/// Edges changed: all posts of the followee may be wrong in the followers' feeds, withdrawn ones included.
+/// Edges or blocks changed: all posts of the one side may be wrong in the feed of the other, withdrawn ones included.
+///
+/// An edge to an author and the author's block have the same id, under the same key of two containers, so that one
+/// handler serves both.
 pub(crate) struct BackFill {
     projection: UserFeed,
 }
 
-/// Edges to one author, as they are now.
-struct Edges {
+/// Those whose way to one author's posts may have changed, as it is now.
+struct Audience {
     author: Arc<str>,
-    by_follower: BTreeMap<Arc<str>, EdgeSource>,
-    /// Index of each edge's last change.
+    recipients: BTreeMap<Arc<str>, Recipient>,
+    /// Index of each one's last change.
     changes: BTreeMap<Arc<str>, usize>,
 }
 
@@ -32,71 +35,85 @@ impl BackFill {
         Self { projection }
     }
 
-    /// Reads the edges afresh, and rejects what cannot be understood.
-    async fn edges(
+    /// Reads edges and blocks afresh, and rejects what of the changed ones cannot be understood. Who has no edge was
+    /// never shown anything, so a block between strangers names nobody.
+    async fn audience(
         &self,
         author: &str,
         delivery: &Delivery,
         settler: &Settler<'_>,
         outcome: &mut Outcome,
-    ) -> Result<Edges, SettleError> {
+    ) -> Result<Audience, SettleError> {
         let (documents, rejected) = changed(&delivery.changes);
         for (index, error) in rejected {
             outcome.reject(index, error.to_string());
         }
+        let of_blocks = *delivery.container == *self.projection.blocks;
         let ids: Vec<_> = documents.iter().map(|changed| changed.id.clone()).collect();
-        let found = settler.reader().read_many(&delivery.container, &delivery.key, &ids).await?;
-        let (mut by_follower, mut changes) = (BTreeMap::new(), BTreeMap::new());
-        for (Changed { id, index }, found) in documents.into_iter().zip(found) {
-            let source = sources::edge(&self.projection.edges, &id, found.as_ref());
-            match (source.state.reason(), id::split(id.as_str())) {
-                (Some(reason), _) => outcome.reject(index, reason),
-                (None, Err(error)) => outcome.reject(index, error.to_string()),
-                (None, Ok([_, follower])) if self.projection.is_own(&follower, author) => {}
-                (None, Ok([_, follower])) => {
-                    let follower: Arc<str> = follower.into();
-                    changes.insert(Arc::clone(&follower), index);
-                    by_follower.insert(follower, source);
+        let found = settler.reader().read_many(&self.projection.edges, &author.into(), &ids).await?;
+        let edges = ids.iter().zip(&found).map(|(id, found)| sources::edge(&self.projection.edges, id, found.as_ref()));
+        let all = self.projection.with_blocks(author, &ids, edges.collect(), settler.reader()).await?;
+        let (mut recipients, mut changes) = (BTreeMap::new(), BTreeMap::new());
+        for (Changed { id, index }, recipient) in documents.into_iter().zip(all) {
+            let (ours, other) = match (&recipient.edge, &recipient.block) {
+                (edge, Some(block)) if of_blocks => (Some(block), Some(edge)),
+                (edge, None) if of_blocks => (None, Some(edge)),
+                (edge, block) => (Some(edge), block.as_ref()),
+            };
+            if let Some(reason) = ours.and_then(|ours| ours.state.reason()) {
+                outcome.reject(index, reason);
+                continue;
+            }
+            let is_stranger = of_blocks && recipient.edge.reference.2.is_none();
+            // What the other side cannot be understood by has its own dead letter; once mended, it names these itself.
+            let is_elsewhere = other.is_some_and(|other| other.state.reason().is_some());
+            match id::split(id.as_str()) {
+                Err(error) => outcome.reject(index, error.to_string()),
+                Ok([_, other]) if is_stranger || is_elsewhere || self.projection.is_own(&other, author) => {}
+                Ok([_, other]) => {
+                    let other: Arc<str> = other.into();
+                    changes.insert(Arc::clone(&other), index);
+                    recipients.insert(other, recipient);
                 }
             }
         }
-        Ok(Edges { author: author.into(), by_follower, changes })
+        Ok(Audience { author: author.into(), recipients, changes })
     }
 
-    /// Settles the author's posts in the feeds of these followers; with `shown_max` only the newest so many that are
+    /// Settles the author's posts in the feeds of these recipients; with `shown_max` only the newest so many that are
     /// shown.
     async fn settle(
         &self,
-        edges: &Edges,
-        followers: &[Arc<str>],
+        audience: &Audience,
+        recipients: &[Arc<str>],
         shown_max: Option<usize>,
         settler: &Settler<'_>,
         outcome: &mut Outcome,
     ) -> Result<(), SettleError> {
-        if followers.is_empty() {
+        if recipients.is_empty() {
             return Ok(());
         }
         let query = if shown_max.is_some() { "SELECT * FROM c ORDER BY c.createdAt DESC" } else { "SELECT * FROM c" };
-        let mut pages = Pages::new(settler.reader(), &self.projection.posts, &edges.author, query, PAGE_ITEMS);
+        let (posts, author) = (&self.projection.posts, &audience.author);
+        let mut pages = Pages::new(settler.reader(), posts, author, Query::new(query), PAGE_ITEMS);
         let mut room = shown_max.unwrap_or(usize::MAX);
         while let (true, Some(page)) = (room > 0, pages.next().await?) {
             let posts = Arc::new(self.posts(page, &mut room));
             if posts.is_empty() {
                 continue;
             }
-            for followers in followers.chunks((TARGETS_MAX / posts.len()).max(1)) {
-                let mut targets = Vec::with_capacity(followers.len() * posts.len());
-                for follower in followers {
+            for recipients in recipients.chunks((TARGETS_MAX / posts.len()).max(1)) {
+                let mut targets = Vec::with_capacity(recipients.len() * posts.len());
+                for recipient in recipients {
                     for post in posts.keys() {
-                        match Target::new(follower, &edges.author, post) {
+                        match Target::new(recipient, author, post) {
                             Ok(target) => targets.push(target),
-                            Err(error) => outcome.reject(edges.changes[follower], error.to_string()),
+                            Err(error) => outcome.reject(audience.changes[recipient], error.to_string()),
                         }
                     }
                 }
-                let of_these =
-                    followers.iter().map(|follower| (Arc::clone(follower), edges.by_follower[follower].clone()));
-                let sources = Sources::of(&edges.author, &posts, of_these.collect());
+                let of_these = recipients.iter().map(|each| (Arc::clone(each), audience.recipients[each].clone()));
+                let sources = Sources::of(author, &posts, of_these.collect());
                 settler.settle(&self.projection, targets, Some(sources)).await?;
             }
         }
@@ -140,14 +157,14 @@ impl Handler for BackFill {
                     return Ok(outcome);
                 }
             };
-            let edges = self.edges(author, delivery, settler, &mut outcome).await?;
-            // What an edge no longer shows goes whole, however long ago it came.
+            let audience = self.audience(author, delivery, settler, &mut outcome).await?;
+            // What is no longer shown goes whole, however long ago it came.
             let shown_max = self.projection.options.backfill_items_max.map(usize::from);
             let (filled, emptied): (Vec<_>, Vec<_>) =
-                edges.by_follower.iter().partition(|(_, edge)| shown_max.is_some() && edge.state.is_shown());
+                audience.recipients.iter().partition(|(_, each)| shown_max.is_some() && each.state().is_shown());
             for (of, shown_max) in [(filled, shown_max), (emptied, None)] {
-                let followers: Vec<_> = of.into_iter().map(|(follower, _)| Arc::clone(follower)).collect();
-                self.settle(&edges, &followers, shown_max, settler, &mut outcome).await?;
+                let recipients: Vec<_> = of.into_iter().map(|(recipient, _)| Arc::clone(recipient)).collect();
+                self.settle(&audience, &recipients, shown_max, settler, &mut outcome).await?;
             }
             Ok(outcome)
         }

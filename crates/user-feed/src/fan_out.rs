@@ -1,30 +1,26 @@
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use feedmill_documents::{Changed, Follow, changed, id, subject};
+use feedmill_documents::fan_out::{Chunk, Cuts, chunk_id, cuts_id};
+use feedmill_documents::{IdError, changed, subject};
 use feedmill_engine::{Delivery, Handler, Outcome, SettleError, Settler};
-use feedmill_store_api::{Document, DocumentId};
+use feedmill_store_api::{DocumentId, PartitionKey};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use serde::de::DeserializeOwned;
 
-use crate::pages::{Pages, TARGETS_MAX};
-use crate::sources::{self, EdgeSource, PostSource};
-use crate::{Sources, Target, UserFeed};
+use crate::UserFeed;
+use crate::pages::Pages;
+use crate::plan::{Cutter, Interval, follower_of, intervals};
+use crate::posts::Posts;
+use crate::work::{Added, CutPoints, Plan, Planned};
 
 /// Followers read at once.
-const PAGE_ITEMS: usize = 1_000;
+pub(crate) const PAGE_ITEMS: usize = 1_000;
 
 /// Posts changed: the feeds of all their author's followers may be wrong, those of withdrawn and muted edges included.
+///
+/// Up to `fan_out_inline_max` followers are settled here. Those of an author who was ever seen to have more are cut into
+/// chunks, written down as work for all hosts: then a change of a post costs here what there are chunks, not followers.
 pub(crate) struct FanOut {
     projection: UserFeed,
-}
-
-/// What a delivery is about: posts of one author, as they are now.
-struct Posts {
-    author: Arc<str>,
-    by_id: Arc<BTreeMap<Arc<str>, PostSource>>,
-    /// Index of each post's last change.
-    changes: BTreeMap<Arc<str>, usize>,
 }
 
 impl FanOut {
@@ -32,7 +28,7 @@ impl FanOut {
         Self { projection }
     }
 
-    /// Reads the posts afresh; rejects what cannot be understood, and leaves out replies where feeds have none.
+    /// Reads the posts afresh.
     async fn posts(
         &self,
         author: &str,
@@ -46,59 +42,73 @@ impl FanOut {
         }
         let ids: Vec<_> = documents.iter().map(|changed| changed.id.clone()).collect();
         let found = settler.reader().read_many(&delivery.container, &delivery.key, &ids).await?;
-        let (mut by_id, mut changes) = (BTreeMap::new(), BTreeMap::new());
-        for (Changed { id, index }, found) in documents.into_iter().zip(found) {
-            if found.as_ref().is_some_and(|found| self.projection.leaves_out(found)) {
-                continue;
-            }
-            let source = sources::post(&self.projection.posts, &id, found.as_ref(), &self.projection.options);
-            match (source.state.reason(), id::split(id.as_str())) {
-                (Some(reason), _) => outcome.reject(index, reason),
-                (None, Err(error)) => outcome.reject(index, error.to_string()),
-                (None, Ok([post])) => {
-                    let post: Arc<str> = post.into();
-                    changes.insert(Arc::clone(&post), index);
-                    by_id.insert(post, source);
-                }
-            }
-        }
-        Ok(Posts { author: author.into(), by_id: Arc::new(by_id), changes })
+        let found = documents.into_iter().zip(found).map(|(changed, found)| (changed.id, changed.index, found));
+        Ok(Posts::of(author, found, &self.projection, outcome))
     }
 
-    /// An edge that cannot be understood has its own dead letter; once mended, it names these posts itself.
-    fn edges(&self, author: &str, page: &[(DocumentId, Document)]) -> Vec<(Arc<str>, EdgeSource)> {
-        let mut edges = Vec::with_capacity(page.len());
-        for (id, found) in page {
-            let Ok(follow) = Follow::decode(&found.body) else { continue };
-            if !self.projection.is_own(&follow.follower_id, author) {
-                let reference = sources::reference(&self.projection.edges, id, Some(found.etag.clone()));
-                let state = sources::edge_state(&follow);
-                edges.push((follow.follower_id.into(), EdgeSource { reference, state }));
-            }
-        }
-        edges
-    }
-
-    async fn settle(
+    /// Settles the posts among all followers, or among the first so many that may be, and then gives the cut points of the
+    /// others: the first of them, and every so manieth.
+    async fn settle_inline(
         &self,
         posts: &Posts,
-        edges: BTreeMap<Arc<str>, EdgeSource>,
-        recipients: &[Arc<str>],
         settler: &Settler<'_>,
         outcome: &mut Outcome,
-    ) -> Result<(), SettleError> {
-        let mut targets = Vec::with_capacity(recipients.len() * posts.by_id.len());
-        for recipient in recipients {
-            for post in posts.by_id.keys() {
-                match Target::new(recipient, &posts.author, post) {
-                    Ok(target) => targets.push(target),
-                    Err(error) => outcome.reject(posts.changes[post], error.to_string()),
-                }
+    ) -> Result<Option<Vec<String>>, SettleError> {
+        let max = self.projection.options.fan_out_inline_max.get();
+        let everybody = Interval { from: None, until: None }.query(&posts.author).map_err(invalid)?;
+        let (edges, author) = (&self.projection.edges, &posts.author);
+        let mut pages = Pages::new(settler.reader(), edges, author, everybody, PAGE_ITEMS.min(max));
+        let (mut settled, mut cutter) = (0, None);
+        while let Some(page) = pages.next().await? {
+            if cutter.is_none() && settled + page.len() <= max {
+                posts.settle_among(&self.projection, &page, settler, outcome).await?;
+                settled += page.len();
+                continue;
             }
+            let cutter = cutter.get_or_insert_with(|| Cutter::new(max, true));
+            page.iter().filter(|(edge, _)| follower_of(edge).is_some()).for_each(|(edge, _)| cutter.see(edge));
         }
-        let sources = Sources::of(&posts.author, &posts.by_id, edges);
-        settler.settle(&self.projection, targets, Some(sources)).await
+        Ok(cutter.map(Cutter::cuts))
     }
+
+    /// Writes down what is to be done of each post: the chunks it was cut into before, or those between `cuts`.
+    /// `first_is_done`: the followers before the first cut have these versions already.
+    async fn plan(
+        &self,
+        posts: &Posts,
+        cuts: &[String],
+        first_is_done: bool,
+        settler: &Settler<'_>,
+    ) -> Result<(), SettleError> {
+        let plan = Plan { author: posts.author.clone(), posts: self.projection.posts.clone() };
+        for (post, source, _) in posts.iter() {
+            let first: Option<Chunk> = self.work(chunk_id(post, 0), settler).await?;
+            let cuts = first.map_or(cuts.to_vec(), |first| first.cuts);
+            let etag = &source.reference.2;
+            let settled = |number| etag.clone().filter(|_| first_is_done && number == 0);
+            let chunks = intervals(&cuts).into_iter().enumerate();
+            let targets = chunks.map(|(number, interval)| Planned::new(post, number, interval, &cuts, settled(number)));
+            let targets = targets.collect::<Result<_, _>>()?;
+            settler.settle(&plan, targets, Some([(post.clone(), etag.clone())].into())).await?;
+        }
+        Ok(())
+    }
+
+    /// A document of `fanOut`; `None` where there is none that could be understood.
+    async fn work<T: DeserializeOwned>(
+        &self,
+        id: Result<DocumentId, IdError>,
+        settler: &Settler<'_>,
+    ) -> Result<Option<T>, SettleError> {
+        let id = id.map_err(invalid)?;
+        let key = PartitionKey::from(id.as_str());
+        let found = settler.reader().read(&self.projection.work, &key, &id).await?;
+        Ok(found.and_then(|found| found.parse().ok()))
+    }
+}
+
+fn invalid(error: IdError) -> SettleError {
+    SettleError::Invalid(error.to_string())
 }
 
 impl Handler for FanOut {
@@ -117,23 +127,19 @@ impl Handler for FanOut {
                 }
             };
             let posts = self.posts(author, delivery, settler, &mut outcome).await?;
-            if posts.by_id.is_empty() {
+            if posts.is_empty() {
                 return Ok(outcome);
             }
             if self.projection.options.own_posts {
-                let own = [Arc::clone(&posts.author)];
-                self.settle(&posts, BTreeMap::new(), &own, settler, &mut outcome).await?;
+                posts.settle_own(&self.projection, settler, &mut outcome).await?;
             }
-            let at_once = (TARGETS_MAX / posts.by_id.len()).max(1);
-            let mut pages =
-                Pages::new(settler.reader(), &self.projection.edges, &posts.author, "SELECT * FROM c", PAGE_ITEMS);
-            while let Some(page) = pages.next().await? {
-                let edges = self.edges(&posts.author, &page);
-                for edges in edges.chunks(at_once) {
-                    let recipients: Vec<_> = edges.iter().map(|(follower, _)| Arc::clone(follower)).collect();
-                    let edges = edges.iter().cloned().collect();
-                    self.settle(&posts, edges, &recipients, settler, &mut outcome).await?;
-                }
+            if let Some(Cuts { cuts }) = self.work(cuts_id(author), settler).await? {
+                self.plan(&posts, &cuts, false, settler).await?;
+            } else if let Some(cuts) = self.settle_inline(&posts, settler, &mut outcome).await? {
+                let (_, first, _) = posts.iter().next().expect("there is a post: it was looked at above");
+                let added = Added::new(author, cuts.clone(), first.reference.clone())?;
+                settler.settle(&CutPoints, vec![added], None).await?;
+                self.plan(&posts, &cuts, true, settler).await?;
             }
             Ok(outcome)
         }

@@ -14,10 +14,15 @@ pub struct Options {
     /// them. What an unfollow or a mute takes out is not limited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backfill_items_max: Option<NonZeroUsize>,
+    /// Followers to whom a post is settled at once. Those of an author with more are cut into chunks of about as many,
+    /// which all hosts share. Default 10000.
+    pub fan_out_inline_max: NonZeroUsize,
 }
+
+const FAN_OUT_INLINE_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("it is not zero");
 
 impl Default for Options {
     fn default() -> Self {
-        Self { own_posts: false, replies: true, backfill_items_max: None }
+        Self { own_posts: false, replies: true, backfill_items_max: None, fan_out_inline_max: FAN_OUT_INLINE_MAX }
     }
 }

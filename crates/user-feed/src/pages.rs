@@ -22,14 +22,8 @@ enum Next {
 }
 
 impl<'a> Pages<'a> {
-    pub(crate) fn new(
-        reader: &'a Reader<'a>,
-        container: &'a str,
-        key: &str,
-        query: &'static str,
-        items_max: usize,
-    ) -> Self {
-        Self { reader, container, key: PartitionKey::from(key), query: Query::new(query), items_max, next: Next::First }
+    pub(crate) fn new(reader: &'a Reader<'a>, container: &'a str, key: &str, query: Query, items_max: usize) -> Self {
+        Self { reader, container, key: PartitionKey::from(key), query, items_max, next: Next::First }
     }
 
     /// The next page; `None` after the last.

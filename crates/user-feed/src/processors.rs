@@ -4,18 +4,21 @@ use feedmill_documents::containers;
 use feedmill_engine::{Handler, Processor, StartFrom};
 
 use crate::back_fill::BackFill;
+use crate::chunk::ChunkHandler;
 use crate::fan_out::FanOut;
 use crate::{Options, UserFeed};
 
 /// Name of the processors.
 pub const NAME: &str = "user-feed";
 
-/// One processor for each source, both of one name.
+/// One processor for each source, all of one name.
 pub fn processors(options: &Options, start: StartFrom) -> Vec<Processor> {
     let projection = UserFeed::new(options.clone());
-    let handlers: [(&str, Arc<dyn Handler>); 2] = [
+    let handlers: [(&str, Arc<dyn Handler>); 4] = [
         (containers::AUTHOR_POSTS, Arc::new(FanOut::new(projection.clone()))),
-        (containers::FOLLOWS, Arc::new(BackFill::new(projection))),
+        (containers::FOLLOWS, Arc::new(BackFill::new(projection.clone()))),
+        (containers::BLOCKS, Arc::new(BackFill::new(projection.clone()))),
+        (containers::FAN_OUT, Arc::new(ChunkHandler::new(projection))),
     ];
     let processor = |(source, handler): (&str, _)| Processor {
         name: NAME.to_owned(),

@@ -8,18 +8,21 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::sources::{self, EdgeSource, OfAuthor, PostSource, State};
+use crate::sources::{self, EdgeSource, OfAuthor, PostSource, Recipient, State};
 use crate::{Options, Sources};
 
 /// Raised when the same sources would give another item.
 const REV: u32 = 1;
 
-/// `userFeed`: a post is in a recipient's feed while it is shown and the recipient's edge to its author shows it.
+/// `userFeed`: a post is in a recipient's feed while it is shown, the recipient's edge to its author shows it, and there is
+/// no block between the two.
 #[derive(Clone, Debug)]
 pub struct UserFeed {
     pub(crate) options: Options,
     pub(crate) posts: Arc<str>,
     pub(crate) edges: Arc<str>,
+    pub(crate) blocks: Arc<str>,
+    pub(crate) work: Arc<str>,
 }
 
 /// One post in one feed.
@@ -47,7 +50,9 @@ impl Target {
 
 impl UserFeed {
     pub fn new(options: Options) -> Self {
-        Self { options, posts: containers::AUTHOR_POSTS.into(), edges: containers::FOLLOWS.into() }
+        let (posts, edges, blocks) =
+            (containers::AUTHOR_POSTS.into(), containers::FOLLOWS.into(), containers::BLOCKS.into());
+        Self { options, posts, edges, blocks, work: containers::FAN_OUT.into() }
     }
 
     /// By option one's own posts need no edge.
@@ -74,16 +79,31 @@ impl UserFeed {
         Ok(posts.iter().map(|post| Arc::clone(post)).zip(sources).collect())
     }
 
-    async fn read_edges(
+    async fn read_recipients(
         &self,
         author: &str,
         recipients: &BTreeSet<&Arc<str>>,
         reader: &Reader<'_>,
-    ) -> Result<BTreeMap<Arc<str>, EdgeSource>, SettleError> {
+    ) -> Result<BTreeMap<Arc<str>, Recipient>, SettleError> {
         let ids = ids(recipients.iter().map(|recipient| Follow::id(author, recipient)))?;
         let found = reader.read_many(&self.edges, &PartitionKey::from(author), &ids).await?;
-        let sources = ids.iter().zip(&found).map(|(id, found)| sources::edge(&self.edges, id, found.as_ref()));
-        Ok(recipients.iter().map(|recipient| Arc::clone(recipient)).zip(sources).collect())
+        let edges = ids.iter().zip(&found).map(|(id, found)| sources::edge(&self.edges, id, found.as_ref())).collect();
+        let recipients = recipients.iter().map(|&recipient| Arc::clone(recipient));
+        Ok(recipients.zip(self.with_blocks(author, &ids, edges, reader).await?).collect())
+    }
+
+    /// These edges to an author, each with the block there may be. Edge and block of a pair have the same id, under the
+    /// same key of their containers.
+    pub(crate) async fn with_blocks(
+        &self,
+        author: &str,
+        ids: &[DocumentId],
+        edges: Vec<EdgeSource>,
+        reader: &Reader<'_>,
+    ) -> Result<Vec<Recipient>, SettleError> {
+        let blocks = reader.read_sparse(&self.blocks, &PartitionKey::from(author), ids).await?;
+        let block = |id| blocks.get(id).map(|found| sources::block(&self.blocks, id, found));
+        Ok(ids.iter().zip(edges).map(|(id, edge)| Recipient { edge, block: block(id) }).collect())
     }
 }
 
@@ -121,8 +141,8 @@ impl Projection for UserFeed {
             let mut sources = Sources::default();
             for (author, Wanted { posts, recipients }) in wanted {
                 let posts = Arc::new(self.read_posts(author, &posts, reader).await?);
-                let edges = self.read_edges(author, &recipients, reader).await?;
-                sources.0.insert(Arc::clone(author), OfAuthor { posts, edges });
+                let recipients = self.read_recipients(author, &recipients, reader).await?;
+                sources.0.insert(Arc::clone(author), OfAuthor { posts, recipients });
             }
             Ok(sources)
         }
@@ -134,17 +154,21 @@ impl Projection for UserFeed {
     fn compute(&self, target: &Target, sources: &Sources, _current: Option<&Document>) -> Result<Desired, String> {
         let of_author = sources.0.get(&target.author).expect("whoever names a target gives its author's sources");
         let post = of_author.posts.get(&target.post).expect("whoever names a target gives its post");
-        let edge = (!self.is_own(&target.recipient, &target.author))
-            .then(|| of_author.edges.get(&target.recipient).expect("whoever names a target gives its edge"));
-        let from = [Some(&post.reference), edge.map(|edge| &edge.reference)];
-        let basis = Basis::Sources { rev: REV, sources: from.into_iter().flatten().cloned().collect() };
-        Ok(match (&post.state, edge.map_or(&State::Shown(()), |edge| &edge.state)) {
-            (State::Malformed(reason), _) | (_, State::Malformed(reason)) => return Err(reason.clone()),
+        let recipient = (!self.is_own(&target.recipient, &target.author)).then(|| {
+            of_author.recipients.get(&target.recipient).expect("whoever names a target gives its recipient's edge")
+        });
+        let others = recipient.into_iter().flat_map(Recipient::references);
+        let from = std::iter::once(&post.reference).chain(others).cloned().collect();
+        let basis = Basis::Sources { rev: REV, sources: from };
+        Ok(match (&post.state, recipient.map_or(State::Shown(()), Recipient::state)) {
+            (State::Malformed(reason), _) => return Err(reason.clone()),
+            (_, State::Malformed(reason)) => return Err(reason),
             (State::Shown(fields), State::Shown(())) => {
                 Desired::Document { fields: fields.clone(), expires: Expiry::ContainerDefault, basis }
             }
-            (State::Gone(post), State::Gone(edge)) => absent(*post.max(edge), basis),
-            (State::Gone(since), State::Shown(())) | (State::Shown(_), State::Gone(since)) => absent(*since, basis),
+            (State::Gone(post), State::Gone(recipient)) => absent(*post.max(&recipient), basis),
+            (State::Gone(since), State::Shown(())) => absent(*since, basis),
+            (State::Shown(_), State::Gone(since)) => absent(since, basis),
         })
     }
 }
@@ -173,7 +197,8 @@ mod tests {
     ) -> Result<Desired, String> {
         let (recipient, author, id): (Arc<str>, Arc<str>, Arc<str>) = (recipient.into(), "a".into(), "p".into());
         let posts = Arc::new(BTreeMap::from([(Arc::clone(&id), source("p", post))]));
-        let edges = edge.map(|edge| (Arc::clone(&recipient), source("a:r", edge))).into_iter().collect();
+        let edges = edge.map(|edge| (Arc::clone(&recipient), Recipient { edge: source("a:r", edge), block: None }));
+        let edges = edges.into_iter().collect();
         let target = Target::new(&recipient, &author, &id).unwrap();
         UserFeed::new(options).compute(&target, &Sources::of(&author, &posts, edges), None)
     }
@@ -205,6 +230,20 @@ mod tests {
         assert_eq!(absent_at(State::Gone(at(5)), State::Gone(at(7))), at(7));
         assert_eq!(absent_at(State::Gone(at(9)), State::Gone(None)), at(9));
         assert_eq!(absent_at(State::Gone(None), State::Gone(None)), at(0));
+    }
+
+    #[test]
+    fn a_block_takes_an_item_out_whatever_the_edge_says_and_is_named_where_there_is_one() {
+        let of = |edge, block| {
+            let recipient = Recipient { edge: source("a:r", edge), block: Some(source("a:r", block)) };
+            assert_eq!(recipient.references().count(), 2);
+            recipient.state()
+        };
+        assert_eq!(of(State::Shown(()), State::Gone(at(3))), State::Gone(at(3)));
+        assert_eq!(of(State::Gone(at(5)), State::Gone(at(3))), State::Gone(at(5)));
+        assert_eq!(of(State::Gone(at(5)), State::Shown(())), State::Gone(at(5)));
+        assert_eq!(of(State::Shown(()), State::Shown(())), State::Shown(()));
+        assert_eq!(of(State::Shown(()), State::Malformed("x".into())), State::Malformed("x".into()));
     }
 
     #[test]

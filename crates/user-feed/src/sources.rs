@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use feedmill_documents::{DecodeError, Follow, Members, Post, user_feed};
+use feedmill_documents::{Block, DecodeError, Follow, Members, Post, user_feed};
 use feedmill_engine::{Fields, SourceRef};
 use feedmill_store_api::{Document, DocumentId, ETag};
 use jiff::Timestamp;
 
 use crate::Options;
 
-/// Posts and edges as they were read, by author.
+/// Posts, edges and blocks as they were read, by author.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(pub(crate) BTreeMap<Arc<str>, OfAuthor>);
 
@@ -16,17 +16,43 @@ pub struct Sources(pub(crate) BTreeMap<Arc<str>, OfAuthor>);
 pub(crate) struct OfAuthor {
     /// By post id. Shared by all pages of followers.
     pub(crate) posts: Arc<BTreeMap<Arc<str>, PostSource>>,
-    /// By follower.
-    pub(crate) edges: BTreeMap<Arc<str>, EdgeSource>,
+    /// By recipient.
+    pub(crate) recipients: BTreeMap<Arc<str>, Recipient>,
 }
 
 impl Sources {
     pub(crate) fn of(
         author: &Arc<str>,
         posts: &Arc<BTreeMap<Arc<str>, PostSource>>,
-        edges: BTreeMap<Arc<str>, EdgeSource>,
+        recipients: BTreeMap<Arc<str>, Recipient>,
     ) -> Self {
-        Self(BTreeMap::from([(Arc::clone(author), OfAuthor { posts: Arc::clone(posts), edges })]))
+        Self(BTreeMap::from([(Arc::clone(author), OfAuthor { posts: Arc::clone(posts), recipients })]))
+    }
+}
+
+/// What decides whether somebody is shown an author's posts.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipient {
+    pub(crate) edge: EdgeSource,
+    /// The author's side of a block between the two. Of all sources it alone is usually missing, and then it is not
+    /// named: where nothing may be skipped because of a missing source, nothing ever could be. That is safe because a
+    /// block goes by soft delete, which stays longer than any write is late.
+    pub(crate) block: Option<BlockSource>,
+}
+
+impl Recipient {
+    /// Nothing is shown since the last of those that forbid it.
+    pub(crate) fn state(&self) -> State<()> {
+        match (&self.edge.state, self.block.as_ref().map_or(&State::Shown(()), |block| &block.state)) {
+            (State::Malformed(reason), _) | (_, State::Malformed(reason)) => State::Malformed(reason.clone()),
+            (State::Gone(edge), State::Gone(block)) => State::Gone(*edge.max(block)),
+            (State::Gone(since), _) | (_, State::Gone(since)) => State::Gone(*since),
+            (State::Shown(()), State::Shown(())) => State::Shown(()),
+        }
+    }
+
+    pub(crate) fn references(&self) -> impl Iterator<Item = &SourceRef> {
+        [Some(&self.edge), self.block.as_ref()].into_iter().flatten().map(|source| &source.reference)
     }
 }
 
@@ -34,6 +60,8 @@ impl Sources {
 pub(crate) type PostSource = Source<Fields>;
 /// An edge; there is nothing in it that an item would show.
 pub(crate) type EdgeSource = Source<()>;
+/// A block; it shows nothing while it is live.
+pub(crate) type BlockSource = Source<()>;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Source<T> {
@@ -96,6 +124,14 @@ pub(crate) fn edge_state(follow: &Follow<'_>) -> State<()> {
         (None, true) => State::Gone(follow.updated_at.or(follow.created_at)),
         (None, false) => State::Shown(()),
     }
+}
+
+/// A block shows nothing since it was made.
+pub(crate) fn block(container: &Arc<str>, id: &DocumentId, found: &Document) -> BlockSource {
+    source(container, id, Some(found), |body| {
+        let block = Block::decode(body)?;
+        Ok(if block.is_live() { State::Gone(block.created_at) } else { State::Shown(()) })
+    })
 }
 
 fn source<T>(

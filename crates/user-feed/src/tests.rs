@@ -1,16 +1,13 @@
 //! The handlers on the real local store.
 
-#[path = "../../index/src/tests/world.rs"]
-mod world;
-
 use std::collections::BTreeMap;
 
-use feedmill_documents::containers::{AUTHOR_POSTS, FOLLOWS, USER_FEED};
+use feedmill_documents::containers::{AUTHOR_POSTS, BLOCKS, FAN_OUT, FOLLOWS, USER_FEED};
 use feedmill_documents::id::join;
 use feedmill_engine::{Processor, StartFrom};
+use feedmill_testing::World;
 use serde_json::{Value, json};
 
-use self::world::World;
 use crate::{Options, processors};
 
 const LATER: &str = "2019-06-01T00:00:00.000Z";
@@ -99,6 +96,151 @@ async fn a_mute_takes_the_posts_out_and_unmuting_brings_them_back() {
     assert_eq!(shown(&world).await, ["r:1", "r:2", "r:3"]);
     put(&mut world, &Options::default(), &[], &[edge("a", "s")]).await;
     assert_eq!(shown(&world).await, ["r:1", "r:2", "r:3", "s:1", "s:2", "s:3"]);
+}
+
+/// The author's side of a block with somebody.
+fn block(author: &str, other: &str) -> Value {
+    json!({"id": join([author, other]).unwrap(), "userId": author, "otherId": other, "createdAt": LATER})
+}
+
+#[tokio::test]
+async fn a_block_takes_the_posts_of_its_side_out_and_unblocking_brings_them_back() {
+    let mut world = two_followers().await;
+    world.put(BLOCKS, block("a", "s")).await;
+    world.put(BLOCKS, block("s", "a")).await;
+    put(&mut world, &Options::default(), &[], &[]).await;
+    assert_eq!(shown(&world).await, ["r:1", "r:2"]);
+    assert_eq!(world.documents(USER_FEED).await["s:1"], json!({"id": "s:1", "recipientId": "s", "deletedAt": LATER}));
+    put(&mut world, &Options::default(), &[post("a", "3")], &[edge("a", "s")]).await;
+    assert_eq!(shown(&world).await, ["r:1", "r:2", "r:3"], "neither a post nor an edge goes around a block");
+    world.put(BLOCKS, with(block("a", "s"), json!({"deletedAt": LATER}))).await;
+    put(&mut world, &Options::default(), &[], &[]).await;
+    assert_eq!(shown(&world).await, ["r:1", "r:2", "r:3", "s:1", "s:2", "s:3"]);
+    // Once the withdrawn block has gone for good, nothing is missing and nothing is written again and again.
+    let written = world.written();
+    world.rewind();
+    world.deliver(&all()).await;
+    assert_eq!(world.written(), written);
+}
+
+#[tokio::test]
+async fn a_block_between_strangers_writes_nothing() {
+    let mut world = two_followers().await;
+    let written = world.written();
+    world.put(BLOCKS, block("a", "x")).await;
+    world.put(BLOCKS, block("x", "a")).await;
+    put(&mut world, &Options::default(), &[], &[]).await;
+    assert_eq!(world.written(), written);
+    put(&mut world, &Options::default(), &[], &[edge("a", "x")]).await;
+    assert_eq!(shown(&world).await, ["r:1", "r:2", "s:1", "s:2"]);
+}
+
+#[tokio::test]
+async fn many_followers_meet_few_blocks_and_the_order_of_both_makes_no_difference() {
+    let edges: Vec<_> = (0..30).map(|n| edge("a", &format!("r{n:02}"))).collect();
+    for blocks_first in [false, true] {
+        let mut world = World::new().await;
+        for edge in &edges {
+            world.put(FOLLOWS, edge.clone()).await;
+        }
+        for other in ["r07", "r19", "z"] {
+            world.put(BLOCKS, block("a", other)).await;
+        }
+        world.put(AUTHOR_POSTS, post("a", "1")).await;
+        let mut processors = all();
+        if blocks_first {
+            processors.reverse();
+        }
+        world.deliver(&processors).await;
+        let shown = shown(&world).await;
+        assert_eq!(shown.len(), 28);
+        assert!(!shown.contains(&"r07:1".to_owned()) && !shown.contains(&"r19:1".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_block_that_cannot_be_understood_is_rejected_and_shows_nothing_new() {
+    let mut world = two_followers().await;
+    world.put(BLOCKS, with(block("a", "s"), json!({"deletedAt": 7}))).await;
+    let rejected = put(&mut world, &Options::default(), &[post("a", "3")], &[]).await;
+    assert_eq!(rejected.len(), 1);
+    assert!(rejected[0].contains("a:s of blocks: field `deletedAt`"), "{}", rejected[0]);
+    assert_eq!(shown(&world).await, ["r:1", "r:2", "r:3", "s:1", "s:2"]);
+    world.put(BLOCKS, with(block("a", "s"), json!({"deletedAt": LATER}))).await;
+    assert_eq!(put(&mut world, &Options::default(), &[], &[]).await, [""; 0]);
+    assert_eq!(shown(&world).await, ["r:1", "r:2", "r:3", "s:1", "s:2", "s:3"]);
+}
+
+fn in_chunks(max: usize) -> Options {
+    Options { fan_out_inline_max: max.try_into().unwrap(), ..Options::default() }
+}
+
+/// States of all chunks, by id.
+async fn chunks(world: &World) -> BTreeMap<String, String> {
+    let work = world.documents(FAN_OUT).await.into_iter();
+    work.filter_map(|(id, chunk)| Some((id, chunk["state"].as_str()?.to_owned()))).collect()
+}
+
+#[tokio::test]
+async fn past_the_limit_followers_are_cut_into_chunks_and_everyone_is_reached() {
+    let (mut world, options) = (World::new().await, in_chunks(4));
+    let edges: Vec<_> = (0..11).map(|n| edge("a", &format!("r{n:02}"))).collect();
+    put(&mut world, &options, &[], &edges).await;
+    let processors = processors(&options, StartFrom::Beginning);
+    world.put(AUTHOR_POSTS, post("a", "1")).await;
+    world.deliver(&processors[..1]).await;
+    assert_eq!(shown(&world).await.len(), 4, "so many are settled at once, the others are work");
+    let work = world.documents(FAN_OUT).await;
+    assert_eq!(work["a:cuts"]["cuts"], json!(["r04", "r08"]));
+    assert_eq!(work["1:0"]["cuts"], json!(["r04", "r08"]));
+    let states = |states: [&str; 3]| -> BTreeMap<String, String> {
+        (0..).zip(states).map(|(n, state)| (format!("1:{n}"), state.to_owned())).collect()
+    };
+    assert_eq!(chunks(&world).await, states(["done", "todo", "todo"]));
+    world.deliver(&processors).await;
+    assert_eq!(chunks(&world).await, states(["done", "done", "done"]));
+    assert_eq!(shown(&world).await.len(), 11);
+
+    // An edit makes the same chunks work again, one of them is not settled before the withdrawal.
+    world.put(AUTHOR_POSTS, with(post("a", "1"), json!({"text": "edited"}))).await;
+    world.deliver(&processors[..1]).await;
+    assert_eq!(chunks(&world).await, states(["todo", "todo", "todo"]));
+    assert!(world.documents(USER_FEED).await.values().all(|item| item["text"] == "hello"));
+    world.put(AUTHOR_POSTS, with(post("a", "1"), json!({"deletedAt": LATER}))).await;
+    world.deliver(&processors).await;
+    assert_eq!(shown(&world).await, [""; 0]);
+    world.put(AUTHOR_POSTS, with(post("a", "1"), json!({"text": "back"}))).await;
+    world.deliver(&processors).await;
+    assert_eq!(chunks(&world).await, states(["done", "done", "done"]));
+    assert_eq!(shown(&world).await.len(), 11);
+    assert!(world.documents(USER_FEED).await.values().all(|item| item["text"] == "back"));
+}
+
+#[tokio::test]
+async fn who_follows_before_the_first_or_behind_the_last_cut_point_is_in_a_chunk_too() {
+    let (mut world, options) = (World::new().await, in_chunks(2));
+    let edges: Vec<_> = (10..16).map(|n| edge("a", &format!("r{n}"))).collect();
+    put(&mut world, &options, &[post("a", "1")], &edges).await;
+    put(&mut world, &options, &[], &[edge("a", "a:1"), edge("a", "r111"), edge("a", "z")]).await;
+    put(&mut world, &options, &[post("a", "2")], &[]).await;
+    assert_eq!(shown(&world).await.len(), 2 * 9);
+}
+
+#[tokio::test]
+async fn an_interval_that_has_grown_is_cut_for_the_posts_that_come() {
+    let (mut world, options) = (World::new().await, in_chunks(2));
+    let edges: Vec<_> = (0..3).map(|n| edge("a", &format!("m{n}"))).collect();
+    put(&mut world, &options, &[post("a", "1")], &edges).await;
+    assert_eq!(world.documents(FAN_OUT).await["a:cuts"]["cuts"], json!(["m2"]));
+    let more: Vec<_> = (0..6).map(|n| edge("a", &format!("z{n}"))).collect();
+    put(&mut world, &options, &[], &more).await;
+    put(&mut world, &options, &[post("a", "2")], &[]).await;
+    assert_eq!(world.documents(FAN_OUT).await["a:cuts"]["cuts"], json!(["m2", "z1", "z3", "z5"]));
+    put(&mut world, &options, &[post("a", "3"), with(post("a", "2"), json!({"text": "edited"}))], &[]).await;
+    let chunks = chunks(&world).await;
+    let of = |post: &str| chunks.keys().filter(|id| id.starts_with(post)).count();
+    assert_eq!((of("1:"), of("2:"), of("3:")), (2, 2, 5), "an edit finds the chunks of its post");
+    assert_eq!(shown(&world).await.len(), 3 * 9);
 }
 
 #[tokio::test]

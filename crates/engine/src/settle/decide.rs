@@ -60,6 +60,14 @@ pub(super) fn write(
     }))
 }
 
+/// Whether `current` was made from the very sources that `desired` was computed from.
+pub(super) fn is_settled(desired: &Desired, current: &Document) -> Result<bool, SettleError> {
+    match desired {
+        Desired::Document { basis, .. } | Desired::Absent { basis, .. } => is_done(basis, current),
+        Desired::Leave => Ok(false),
+    }
+}
+
 /// Whether the stored target is what these sources make, or what a newer revision made.
 ///
 /// Equal content is not enough, and neither is absence: an older settle may still have a write in the air on the same

@@ -76,6 +76,9 @@ fn begin(address: &Address, key_field: &str, fields_bytes: usize) -> Result<Vec<
     let mut text = Vec::with_capacity(fields_bytes + 2 * address.id.as_str().len() + 224);
     text.extend_from_slice(b"{\"id\":");
     serde_json::to_writer(&mut text, address.id.as_str())?;
+    if key_field == "id" {
+        return Ok(text);
+    }
     text.push(b',');
     serde_json::to_writer(&mut text, key_field)?;
     text.push(b':');
@@ -128,6 +131,15 @@ mod tests {
         assert_eq!(value, expected);
         let stored: Stored = serde_json::from_slice(&text).unwrap();
         assert_eq!(stored.source, Some(Lineage { rev: 2, from }));
+    }
+
+    #[test]
+    fn an_id_that_is_the_key_too_stands_there_once() {
+        let id = DocumentId::new("1").unwrap();
+        let address = Address { key: PartitionKey::from("1"), id };
+        let basis = Basis::Sources { rev: 1, sources: Vec::new() };
+        let text = document(&address, "id", &Fields::of(&serde_json::json!({"x": 1})).unwrap(), &basis, None).unwrap();
+        assert_eq!(text, r#"{"id":"1","x":1,"_source":{"rev":1,"from":[]}}"#);
     }
 
     #[test]

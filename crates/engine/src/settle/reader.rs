@@ -1,8 +1,11 @@
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use feedmill_store_api::{
-    Document, DocumentId, PageRequest, PartitionKey, Query, QueryPage, ReadLevel, RequestCharge, Scope,
+    Document, DocumentId, ETag, PageRequest, PartitionKey, Query, QueryPage, ReadLevel, RequestCharge, Scope,
 };
 use parking_lot::Mutex;
+use serde::Deserialize;
 
 use super::settler::SettleError;
 use super::tally::{ContainerTally, Tally};
@@ -11,6 +14,8 @@ use crate::Delivery;
 
 /// Ids of one `read_many` request.
 const IDS_MAX: usize = 100;
+/// From so many on it is cheaper to ask for whatever is between the first and the last than for each.
+const IDS_ASKED_ONE_BY_ONE: usize = 3;
 /// Results of one page when all are wanted.
 const PAGE_ITEMS: usize = 1_000;
 
@@ -51,6 +56,49 @@ impl<'a> Reader<'a> {
         let opened = self.writer.open(container).await?;
         let level = self.level(container, key);
         self.read_many_at(&opened, key, ids, &level).await
+    }
+
+    /// Of any number of documents of one key those that are there, where most are not: their absence costs next to
+    /// nothing. What the key has between the first id and the last is paged through.
+    pub async fn read_sparse(
+        &self,
+        container: &str,
+        key: &PartitionKey,
+        ids: &[DocumentId],
+    ) -> Result<BTreeMap<DocumentId, Document>, SettleError> {
+        let wanted: BTreeMap<&str, &DocumentId> = ids.iter().map(|id| (id.as_str(), id)).collect();
+        let mut there = BTreeMap::new();
+        if wanted.len() <= IDS_ASKED_ONE_BY_ONE {
+            let ids: Vec<DocumentId> = wanted.into_values().cloned().collect();
+            let found = self.read_many(container, key, &ids).await?;
+            there.extend(ids.into_iter().zip(found).filter_map(|(id, found)| Some((id, found?))));
+            return Ok(there);
+        }
+        let (first, last) = (wanted.keys().next().copied(), wanted.keys().next_back().copied());
+        let query = Query::new("SELECT * FROM c WHERE c.id >= @first AND c.id <= @last ORDER BY c.id")
+            .with("@first", first)
+            .with("@last", last);
+        let mut continuation = None;
+        loop {
+            let page = self.query(container, key, &query, PAGE_ITEMS, continuation).await?;
+            for body in page.items {
+                #[derive(Deserialize)]
+                struct Listed {
+                    id: String,
+                    _etag: ETag,
+                }
+                let listed: Listed = serde_json::from_slice(&body).map_err(|error| {
+                    SettleError::Invalid(format!("list the documents of {key} in {container}: {error}"))
+                })?;
+                if let Some(&id) = wanted.get(listed.id.as_str()) {
+                    there.insert(id.clone(), Document { etag: listed._etag, body });
+                }
+            }
+            continuation = page.continuation;
+            if continuation.is_none() {
+                return Ok(there);
+            }
+        }
     }
 
     pub(super) async fn read_many_at(

@@ -51,8 +51,9 @@ impl<'a> Settler<'a> {
     /// Settles every target before it returns.
     ///
     /// `named_from` is what the handler read to find the targets, where that is all of their sources: then absence is
-    /// expected and they are created straight away, and only a conflict is settled in full. Without it the targets are
-    /// read first. Targets of one key should stand together: they travel as batches.
+    /// expected and they are created straight away, and only a conflict is settled in full. Where absence is not
+    /// expected, the targets are read and those that name these very sources are done; sources are read again only for
+    /// the others. Without it everything is read in full. Targets of one key should stand together: they travel as batches.
     pub async fn settle<P: Projection>(
         &self,
         projection: &P,
@@ -72,7 +73,8 @@ impl<'a> Settler<'a> {
             }
             let mut attempt = 0;
             while !left.is_empty() {
-                left = self.settle_once(projection, &opened, targets, left).await?;
+                let known = named_from.as_ref().filter(|_| attempt == 0);
+                left = self.settle_once(projection, &opened, targets, left, known).await?;
                 if !left.is_empty() {
                     // Somebody else settles the same targets right now; jitter takes turns.
                     let wait = BACKOFF_MIN * 2_u32.pow(attempt.min(BACKOFF_DOUBLINGS_MAX));
@@ -121,12 +123,17 @@ impl<'a> Settler<'a> {
     }
 
     /// Reads the targets, then their sources, computes and writes; returns the targets that met another version.
+    ///
+    /// `known`: sources read before. They decide no write, but a target that names exactly them is done: whoever wrote
+    /// it had read them, so nobody with older ones can have a write in the air on its etag; and what is newer than they
+    /// are has a change of its own.
     async fn settle_once<P: Projection>(
         &self,
         projection: &P,
         opened: &Opened,
         targets: &[P::Target],
         left: Vec<usize>,
+        known: Option<&P::Sources>,
     ) -> Result<Vec<usize>, SettleError> {
         let read_at = self.writer().clock().monotonic();
         let context = self.context(opened)?;
@@ -136,8 +143,6 @@ impl<'a> Settler<'a> {
             let address = projection.address(&targets[index]);
             keys.entry(address.key).or_default().insert(address.id, index);
         }
-        let wanted: Vec<P::Target> =
-            keys.values().flat_map(BTreeMap::values).map(|&index| targets[index].clone()).collect();
         let groups: Vec<_> = stream::iter(keys)
             .map(|(key, ids)| async move {
                 let (ids, indexes): (Vec<_>, Vec<_>) = ids.into_iter().unzip();
@@ -147,16 +152,41 @@ impl<'a> Settler<'a> {
             .buffered(KEYS_AT_ONCE)
             .try_collect()
             .await?;
-        let absent = groups.iter().flat_map(|(_, _, _, found)| found).filter(|found| found.is_none()).count();
-        opened.expect_absence(2 * absent > wanted.len());
+        let all = groups.iter().flat_map(|(_, _, _, found)| found);
+        let (count, absent) = all.fold((0, 0), |(all, none), found| (all + 1, none + usize::from(found.is_none())));
+        opened.expect_absence(2 * absent > count);
 
+        let mut skipped = 0;
+        let mut open = Vec::with_capacity(groups.len());
+        for (key, ids, indexes, found) in groups {
+            let mut unsettled = Vec::new();
+            for ((id, index), current) in ids.into_iter().zip(indexes).zip(found) {
+                if let (Some(known), Some(current)) = (known, &current) {
+                    let desired =
+                        projection.compute(&targets[index], known, Some(current)).map_err(SettleError::Invalid)?;
+                    if decide::is_settled(&desired, current)? {
+                        skipped += 1;
+                        continue;
+                    }
+                }
+                unsettled.push((id, index, current));
+            }
+            if !unsettled.is_empty() {
+                open.push((key, unsettled));
+            }
+        }
+        let wanted: Vec<P::Target> =
+            open.iter().flat_map(|(_, unsettled)| unsettled).map(|&(_, index, _)| targets[index].clone()).collect();
+        if wanted.is_empty() {
+            self.reader.record(opened.container.name(), |tally| tally.skipped += skipped);
+            return Ok(Vec::new());
+        }
         let sources = projection.read(&wanted, &self.reader).await?;
 
-        let mut ready = Vec::with_capacity(groups.len());
-        let mut skipped = 0;
-        for (key, ids, indexes, found) in groups {
+        let mut ready = Vec::with_capacity(open.len());
+        for (key, unsettled) in open {
             let mut writes = Vec::new();
-            for ((id, index), current) in ids.into_iter().zip(indexes).zip(&found) {
+            for (id, index, current) in unsettled {
                 let desired =
                     projection.compute(&targets[index], &sources, current.as_ref()).map_err(SettleError::Invalid)?;
                 let address = super::Address { key: key.clone(), id };

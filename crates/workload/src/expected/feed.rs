@@ -9,8 +9,8 @@ use super::sources::Post;
 use super::visible::visible;
 
 impl<'a> Expected<'a> {
-    /// Every live post by an author whom `user` follows without muting, and by option their own; newest first, ties by
-    /// post id.
+    /// Every live post by an author whom `user` follows without muting and who has no block with them on their side, and by
+    /// option their own; newest first, ties by post id.
     pub fn user_feed(&self, user: &str) -> Vec<&'a Post> {
         let mut feed: Vec<_> = self.user_feed_unsorted(user).collect();
         feed.sort_by_key(|post| (Reverse(post.created_at), &post.post_id));
@@ -22,6 +22,7 @@ impl<'a> Expected<'a> {
         let edges = self.following.get(user).into_iter().flatten();
         let mut authors: BTreeSet<&str> =
             edges.filter(|edge| !edge.muted).map(|edge| edge.followee_id.as_str()).collect();
+        authors.retain(|author| !self.sources.blocked(author, user));
         if self.options.own_posts {
             authors.extend(self.posts_by_author.get_key_value(user).map(|(author, _)| *author));
         }
@@ -81,6 +82,18 @@ mod tests {
     fn a_muted_or_withdrawn_edge_shows_nothing() {
         assert_eq!(feed(Options::default(), "bob"), [""; 0]);
         assert_eq!(feed(Options::default(), "cid"), [""; 0]);
+    }
+
+    #[test]
+    fn a_block_hides_the_posts_of_the_side_it_is_on_until_it_is_withdrawn() {
+        let feed = |more: &str| {
+            let sources = sources(&format!("{FEED_SOURCES}\n{more}"));
+            Expected::new(&sources, Options::default(), NOW).user_feed("ann").len()
+        };
+        let block = r#"{"in":"blocks","userId":"bob","otherId":"ann"}"#;
+        assert_eq!(feed(block), 0);
+        assert_eq!(feed(&block.replace("\"ann\"", "\"ann\",\"deletedAt\":\"2020-01-01T00:00:00Z\"")), 3);
+        assert_eq!(feed(r#"{"in":"blocks","userId":"ann","otherId":"bob"}"#), 3);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::source::iso;
 
 impl Expected<'_> {
     /// What `user` is told as documents of `notifications`, newest first, ties by id: who reacted or replied to a post of
-    /// theirs, whatever became of the post, and who follows them.
+    /// theirs, whatever became of the post, and who follows them; nobody with whom there is a block on their side.
     pub fn notifications(&self, user: &str) -> Vec<Value> {
         let mut told = Vec::new();
         for post in self.posts_by_author.get(user).into_iter().flatten() {
@@ -34,7 +34,7 @@ impl Expected<'_> {
         told
     }
 
-    /// `None` where it is the user's own action or too long ago. `more`: the fields of this kind alone.
+    /// `None` where it is the user's own action, from across a block, or too long ago. `more`: the fields of this kind alone.
     fn notification(
         &self,
         recipient: &str,
@@ -42,7 +42,7 @@ impl Expected<'_> {
         at: Timestamp,
         more: Value,
     ) -> Option<Value> {
-        if actor == recipient && !self.options.own_actions {
+        if actor == recipient && !self.options.own_actions || self.sources.blocked(recipient, actor) {
             return None;
         }
         let id = notification::id(recipient, kind, subject, actor).expect("the sources' ids fit together");

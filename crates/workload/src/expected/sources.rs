@@ -16,6 +16,8 @@ pub struct Sources {
     /// By post and user.
     pub(super) reactions: BTreeMap<(String, String), Reaction>,
     pub(super) profiles: BTreeMap<String, Profile>,
+    /// By the person on whose side it is, and the other.
+    pub(super) blocks: BTreeMap<(String, String), Block>,
 }
 
 /// A document that is none of a source container, or lacks what one needs.
@@ -85,6 +87,16 @@ pub(super) struct Profile {
     pub(super) body: Bytes,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Block {
+    user_id: String,
+    other_id: String,
+    pub(super) deleted_at: Option<Timestamp>,
+    #[serde(default)]
+    version: u64,
+}
+
 impl Sources {
     /// Takes a document of a source container; of two versions the higher one stays, of two equal ones the later.
     pub fn put(&mut self, container: &str, body: &Bytes) -> Result<(), InvalidSource> {
@@ -105,6 +117,11 @@ impl Sources {
                 let key = (reaction.post_id.clone(), reaction.user_id.clone());
                 newest(&mut self.reactions, key, reaction, |reaction| reaction.version);
             }
+            containers::BLOCKS => {
+                let block: Block = serde_json::from_slice(body).map_err(invalid)?;
+                let key = (block.user_id.clone(), block.other_id.clone());
+                newest(&mut self.blocks, key, block, |block| block.version);
+            }
             containers::PUBLIC_PROFILES => {
                 let profile: Profile = serde_json::from_slice(body).map_err(invalid)?;
                 let profile = Profile { body: body.clone(), ..profile };
@@ -122,6 +139,11 @@ impl Sources {
     /// A post whatever its state.
     pub fn post(&self, post_id: &str) -> Option<&Post> {
         self.posts.get(post_id)
+    }
+
+    /// Whether there is a block on `user`'s side between the two, whichever of them made it.
+    pub(super) fn blocked(&self, user: &str, other: &str) -> bool {
+        self.blocks.get(&(user.to_owned(), other.to_owned())).is_some_and(|block| block.deleted_at.is_none())
     }
 
     /// Ids of all people with a profile that is not withdrawn.

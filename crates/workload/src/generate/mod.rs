@@ -1,8 +1,9 @@
 //! A social network made from a seed, skewed like real ones: a few accounts have very many followers, a few people write
 //! most of the posts, a few posts get most of the likes. One seed and one set of options give one network.
 //!
-//! Read `graph.rs` for who follows whom.
+//! Read `graph.rs` for who follows whom, `changes.rs` for what becomes of it.
 
+mod changes;
 mod graph;
 mod words;
 mod zipf;
@@ -34,6 +35,8 @@ pub struct Options {
     pub replies_share: f64,
     /// Likes, about (default 15,000).
     pub likes: u32,
+    /// What happens afterwards, about: edits, withdrawals and returns, mutes, blocks, other names (default 0).
+    pub changes: u32,
     /// How long all of it took (default 14 days).
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub span: Duration,
@@ -48,6 +51,7 @@ impl Default for Options {
             posts: 5_000,
             replies_share: 0.4,
             likes: 15_000,
+            changes: 0,
             span: Duration::from_secs(14 * 24 * 60 * 60),
         }
     }

@@ -1,6 +1,3 @@
-//! A real local store in memory, and processors driven by its feeds one delivery at a time. The tests of all processor
-//! crates use this file.
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,18 +12,19 @@ use feedmill_store_api::{
 };
 use serde_json::Value;
 
-pub(crate) struct World {
-    #[allow(dead_code, reason = "only notifications depend on the time")]
-    pub(crate) clock: ManualClock,
+/// A store, and how far processors have read in it.
+pub struct World {
+    /// Stands still unless a test moves it.
+    pub clock: ManualClock,
     database: Arc<dyn Database>,
     writer: Writer,
-    /// How far the processors have read, by source container and range.
-    positions: BTreeMap<(String, FeedRange), FeedStart>,
+    /// How far the processors have read, by name, source container and range.
+    positions: BTreeMap<(String, String, FeedRange), FeedStart>,
 }
 
 impl World {
     /// At noon of 1 January 2020.
-    pub(crate) async fn new() -> Self {
+    pub async fn new() -> Self {
         let clock = ManualClock::new("2020-01-01T12:00:00Z".parse().unwrap());
         let store = LocalStore::memory(feedmill_local_store::Options::default(), Arc::new(clock.clone()));
         let database = store.database("db").await.unwrap();
@@ -38,7 +36,8 @@ impl World {
         Self { clock, database, writer, positions: BTreeMap::new() }
     }
 
-    pub(crate) async fn put(&self, container: &str, document: Value) {
+    /// Writes a document, as the customer's application would; its key is in it.
+    pub async fn put(&self, container: &str, document: Value) {
         let container = self.database.container(container).await.unwrap();
         let id = DocumentId::new(document["id"].as_str().unwrap()).unwrap();
         let key = key(&*container, &document);
@@ -47,13 +46,13 @@ impl World {
     }
 
     /// Delivers what the processors have not seen, in their order, until there is nothing more. Returns what they rejected.
-    pub(crate) async fn deliver(&mut self, processors: &[Processor]) -> Vec<String> {
+    pub async fn deliver(&mut self, processors: &[Processor]) -> Vec<String> {
         let mut rejected = Vec::new();
-        for Processor { source, handler, .. } in processors {
+        for Processor { name, source, handler, .. } in processors {
             let container = self.database.container(source).await.unwrap();
             for range in container.feed_ranges().await.unwrap() {
                 loop {
-                    let at = (source.clone(), range.clone());
+                    let at = (name.clone(), source.clone(), range.clone());
                     let start = self.positions.get(&at).cloned().unwrap_or(FeedStart::Beginning);
                     let page = container.read_page(&range, &start, 100).await.unwrap();
                     self.positions.insert(at, FeedStart::Position(page.position));
@@ -71,18 +70,17 @@ impl World {
     }
 
     /// Makes the next [`Self::deliver`] begin from the beginning.
-    #[allow(dead_code, reason = "not every crate replays in every test")]
-    pub(crate) fn rewind(&mut self) {
+    pub fn rewind(&mut self) {
         self.positions.clear();
     }
 
     /// Documents that processors have written so far.
-    pub(crate) fn written(&self) -> u64 {
+    pub fn written(&self) -> u64 {
         self.writer.totals().total().written
     }
 
     /// All documents of a container by id, tombstones included, without what differs from run to run.
-    pub(crate) async fn documents(&self, container: &str) -> BTreeMap<String, Value> {
+    pub async fn documents(&self, container: &str) -> BTreeMap<String, Value> {
         let container = self.database.container(container).await.unwrap();
         let query = Query::new("SELECT * FROM c");
         let mut found = BTreeMap::new();
