@@ -5,6 +5,7 @@ use std::time::Duration;
 use feedmill_clock::{Clock, Entropy, SystemClock};
 use feedmill_engine::{Engine, Lifetime, Summary};
 use feedmill_telemetry::{Admin, Metrics, Readiness, log_panics, start_tracing};
+use futures::future::BoxFuture;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::{Failure, Result};
@@ -51,12 +52,16 @@ impl Running {
         &self,
         engine: Engine,
         lifetime: Lifetime,
+        failed: BoxFuture<'static, feedmill_store_api::Error>,
         loading: Option<&Loading>,
     ) -> Result<Summary> {
         let status = engine.status();
         self.readiness.set(true);
         let summary = tokio::select! {
             summary = engine.run(lifetime, self.stop.clone()) => summary,
+            error = failed => {
+                return Err(Failure::failed(error, "nothing acknowledged is lost: the same command again goes on from there"));
+            }
             () = watch(&self.screen, &*self.clock, &status, loading) => unreachable!("watching has no end of its own"),
         };
         self.readiness.set(false);

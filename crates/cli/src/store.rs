@@ -8,6 +8,7 @@ use feedmill_local_store::LocalStore;
 use feedmill_store_api::{
     Container, Database, ErrorKind, PageRequest, PartitionKey, Provisioned, Query, ReadLevel, Scope,
 };
+use futures::future::BoxFuture;
 
 use crate::error::{Failure, Result};
 use crate::settings::Settings;
@@ -17,19 +18,26 @@ const PAGE_ITEMS_MAX: usize = 1_000;
 
 const MAKE_ONE: &str = "`feedmill demo --data-dir DIR` makes a store with data in it";
 
+/// A store that is open.
+pub(crate) struct Opened {
+    pub(crate) database: Arc<dyn Database>,
+    /// Resolves once the store is of no more use to this process: waiting for it to come back would be in vain.
+    pub(crate) failed: BoxFuture<'static, feedmill_store_api::Error>,
+}
+
 /// Opens the store of the settings, in memory where they name no folder.
-pub(crate) async fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+pub(crate) async fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Opened> {
     let store = match folder(settings) {
         None => LocalStore::memory(settings.local_store.clone(), clock),
         Some(folder) => LocalStore::open(&folder, settings.local_store.clone(), clock).map_err(|error| {
             Failure::failed(error, "a store on disk is one process's at a time; --data-dir names another folder")
         })?,
     };
-    Ok(store.database(&settings.store.database).await?)
+    Ok(Opened { database: store.database(&settings.store.database).await?, failed: store.failed() })
 }
 
 /// Opens the store of the settings where there is one already: a folder mistyped is not a new store.
-pub(crate) async fn open_existing(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+pub(crate) async fn open_existing(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Opened> {
     let Some(folder) = folder(settings) else {
         return Err(Failure::misuse(
             anyhow::anyhow!("no store is named: memory has nothing in it yet"),
@@ -46,7 +54,7 @@ pub(crate) async fn open_existing(settings: &Settings, clock: Arc<dyn Clock>) ->
 }
 
 /// Opens the store of the settings, and makes it where there is none; memory would forget what is put into it.
-pub(crate) async fn open_named(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn Database>> {
+pub(crate) async fn open_named(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Opened> {
     match folder(settings) {
         Some(_) => open(settings, clock).await,
         None => {

@@ -6,6 +6,7 @@ mod bad_input;
 mod config;
 mod demo;
 mod export;
+mod full_disk;
 mod help;
 mod kill;
 mod ldbc;

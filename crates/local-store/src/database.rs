@@ -97,6 +97,21 @@ impl LocalStore {
         finish(closed).await.map_err(|failure| unavailable(&failure))
     }
 
+    /// Resolves once the store has failed: from then on it acknowledges nothing, until it is opened again. Never for a store
+    /// in memory, nor because it is closed.
+    pub fn failed(&self) -> BoxFuture<'static, Error> {
+        let failed = self.inner.storage.failed();
+        Box::pin(async move {
+            match failed {
+                Some(failed) => match failed.await {
+                    Ok(failure) => unavailable(&failure),
+                    Err(_closed) => std::future::pending().await,
+                },
+                None => std::future::pending().await,
+            }
+        })
+    }
+
     pub fn stats(&self) -> Stats {
         let usage = self.inner.storage.usage();
         let cores = self.cores();

@@ -50,7 +50,7 @@ struct Shown {
 }
 
 pub(crate) async fn run(args: &Args, settings: &Settings) -> Result<()> {
-    let database = store::open_existing(settings, Arc::new(SystemClock)).await?;
+    let store::Opened { database, .. } = store::open_existing(settings, Arc::new(SystemClock)).await?;
     let all = counters_of(&*database, &args.subject).await?;
     let after = |shown: &&Shown| args.before.as_ref().is_none_or(|before| shown.name > *before);
     let shown: Vec<_> = all.values().filter(after).take(args.limit).collect();

@@ -35,7 +35,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, settings: &Settings) -> Result<()> {
-    let database = store::open_existing(settings, Arc::new(SystemClock)).await?;
+    let store::Opened { database, .. } = store::open_existing(settings, Arc::new(SystemClock)).await?;
     let container = store::container(&*database, &args.container).await?;
     let Some(path) = &args.out else {
         let mut out = BufWriter::new(io::stdout().lock());

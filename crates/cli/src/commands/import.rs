@@ -42,7 +42,7 @@ pub(crate) async fn run(args: &Args, settings: &Settings) -> Result<()> {
         None => Box::new(io::stdin().lock()),
         Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| unreadable(error, &name))?)),
     };
-    let database = store::open_named(settings, Arc::new(SystemClock)).await?;
+    let store::Opened { database, .. } = store::open_named(settings, Arc::new(SystemClock)).await?;
     store::provision(&*database, settings).await?;
     let container = store::container(&*database, &args.container).await?;
 

@@ -45,7 +45,7 @@ impl Personal<'_> {
         settings: &Settings,
         print: impl AsyncFnOnce(&dyn Database, &[Item]) -> Result<()>,
     ) -> Result<()> {
-        let database = store::open_existing(settings, Arc::new(SystemClock)).await?;
+        let store::Opened { database, .. } = store::open_existing(settings, Arc::new(SystemClock)).await?;
         let (items, next) = self.page(&*database, paging.before.as_ref(), paging.limit).await?;
         if paging.json {
             let mut lines = Lines::to_stdout();

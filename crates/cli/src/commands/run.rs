@@ -37,7 +37,7 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
 
 pub(crate) async fn run(args: Args, settings: Settings) -> Result<()> {
     let running = Running::prepare(&settings).await?;
-    let database = store::open_existing(&settings, running.clock.clone()).await?;
+    let store::Opened { database, failed } = store::open_existing(&settings, running.clock.clone()).await?;
     store::provision(&*database, &settings).await?;
     let lifetime = match (args.duration, args.until_caught_up) {
         (Some(duration), _) => Lifetime::For(duration),
@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Result<()> {
         }
     };
     let engine = wiring::engine(&settings, database, running.clock.clone(), running.entropy.clone());
-    let summary = running.process(engine, lifetime, None).await?;
+    let summary = running.process(engine, lifetime, failed, None).await?;
     running.screen.say(&summary_line(&summary));
     if args.until_caught_up && running.stop.is_cancelled() {
         let error = anyhow::anyhow!("stopped before everything had caught up");

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::channel::oneshot;
+
 use super::{
-    Batch, Cursor, Direction, MemoryStorage, Outcome, Shard, ShardId, Storage, Table, Ticket, Usage, Value, View, Wait,
+    Batch, Cursor, Direction, Failure, MemoryStorage, Outcome, Shard, ShardId, Storage, Table, Ticket, Usage, Value,
+    View, Wait,
 };
 
 /// Entries read, by look-up or by cursor.
@@ -39,6 +42,10 @@ impl Storage for CountingStorage {
 
     fn congested(&self) -> Option<Wait> {
         self.inner.congested()
+    }
+
+    fn failed(&self) -> Option<oneshot::Receiver<Failure>> {
+        self.inner.failed()
     }
 
     fn usage(&self) -> Usage {

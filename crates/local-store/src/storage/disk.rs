@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice, Snapshot};
+use futures::channel::oneshot;
 use parking_lot::Mutex;
 
 use crate::directory::Directory;
@@ -107,6 +108,10 @@ impl Storage for DiskStorage {
 
     fn congested(&self) -> Option<Wait> {
         self.inner.is_congested().then(|| self.syncer.hold_back())
+    }
+
+    fn failed(&self) -> Option<oneshot::Receiver<Failure>> {
+        Some(self.syncer.watch())
     }
 
     fn usage(&self) -> Usage {

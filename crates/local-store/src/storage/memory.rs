@@ -1,10 +1,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::channel::oneshot;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::packed::{PackedCursor, PackedMap};
-use super::{Batch, Cursor, Direction, Outcome, Shard, ShardId, Storage, Table, Ticket, Usage, Value, View, Wait};
+use super::{
+    Batch, Cursor, Direction, Failure, Outcome, Shard, ShardId, Storage, Table, Ticket, Usage, Value, View, Wait,
+};
 
 /// Everything in memory, gone with the process. Nothing outlives it, so everything counts as synced.
 #[derive(Default)]
@@ -34,6 +37,10 @@ impl Storage for MemoryStorage {
     }
 
     fn congested(&self) -> Option<Wait> {
+        None
+    }
+
+    fn failed(&self) -> Option<oneshot::Receiver<Failure>> {
         None
     }
 

@@ -89,6 +89,9 @@ pub(crate) trait Storage: Send + Sync {
     /// `Some` while too much is waiting to be written out: new work should wait until it resolves.
     fn congested(&self) -> Option<Wait>;
 
+    /// Resolves when the storage has failed, for good; `None` where it cannot.
+    fn failed(&self) -> Option<oneshot::Receiver<Failure>>;
+
     fn usage(&self) -> Usage;
 
     /// Writes out what is left and lets go of the directory. Blocks.

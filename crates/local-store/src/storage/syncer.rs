@@ -40,6 +40,8 @@ struct State {
     syncs: u64,
     waiting: VecDeque<(u64, oneshot::Sender<Outcome<()>>)>,
     held_back: Vec<oneshot::Sender<Outcome<()>>>,
+    /// Those who want to know of a failure although they wait for nothing.
+    watching: Vec<oneshot::Sender<Failure>>,
     /// Once set, nothing is acknowledged any more.
     failure: Option<Failure>,
     closing: bool,
@@ -92,6 +94,19 @@ impl Syncer {
         self.shared.state.lock().held_back.push(done);
         self.shared.wake.notify_one();
         wait
+    }
+
+    /// Resolves when nothing is acknowledged any more; never after an orderly close.
+    pub(super) fn watch(&self) -> oneshot::Receiver<Failure> {
+        let (tell, failed) = oneshot::channel();
+        let mut state = self.shared.state.lock();
+        match &state.failure {
+            Some(failure) => {
+                let _nobody_waits_yet = tell.send(failure.clone());
+            }
+            None => state.watching.push(tell),
+        }
+        failed
     }
 
     pub(super) fn syncs(&self) -> u64 {
@@ -189,11 +204,15 @@ impl Shared {
     }
 
     fn release_failed(&self) {
-        let (waiting, held_back, failure) = {
+        let (waiting, held_back, watching, failure) = {
             let mut state = self.state.lock();
             let Some(failure) = state.failure.clone() else { return };
-            (std::mem::take(&mut state.waiting), std::mem::take(&mut state.held_back), failure)
+            let State { waiting, held_back, watching, .. } = &mut *state;
+            (std::mem::take(waiting), std::mem::take(held_back), std::mem::take(watching), failure)
         };
+        for watcher in watching {
+            let _gone = watcher.send(failure.clone());
+        }
         for waiter in waiting.into_iter().map(|(_, waiter)| waiter).chain(held_back) {
             let _gone = waiter.send(Err(failure.clone()));
         }
@@ -267,6 +286,17 @@ mod tests {
         }
         assert!(syncer.check().is_err());
         assert!(block_on(syncer.wait(Ticket(1)).unwrap()).unwrap().is_err(), "also what might have been synced");
+    }
+
+    #[test]
+    fn a_failure_is_told_to_those_who_wait_for_nothing_too() {
+        let (syncer, _, begins, step) = stepped();
+        let before = syncer.watch();
+        let _waiting = syncer.wait(syncer.issue()).unwrap();
+        begins.recv().unwrap();
+        step.send(Err(Failure("the disk is full".into()))).unwrap();
+        assert_eq!(&*block_on(before).unwrap().0, "the disk is full");
+        assert_eq!(&*block_on(syncer.watch()).unwrap().0, "the disk is full", "also to those who come after it");
     }
 
     #[test]

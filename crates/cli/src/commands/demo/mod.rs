@@ -62,7 +62,7 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Result<()> {
     let network = Network::open(&args, &settings)?;
     let running = Running::prepare(&settings).await?;
     let (clock, entropy) = (running.clock.clone(), running.entropy.clone());
-    let database = store::open(&settings, clock.clone()).await?;
+    let store::Opened { database, failed } = store::open(&settings, clock.clone()).await?;
     store::provision(&*database, &settings).await?;
     if store::folder(&settings).is_none() {
         running.screen.say("the store is in memory and gone at the end; --data-dir DIR keeps it");
@@ -76,7 +76,7 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Result<()> {
     // The sources are quiet once the loader is through, and not before. It reads files, so it has a task of its own.
     let quiet = CancellationToken::new();
     let load = tokio::spawn(load(plan.load(loader, loading.clone()), quiet.clone(), running.stop.clone()));
-    let summary = running.process(engine, Lifetime::UntilCaughtUp { quiet }, Some(&loading)).await;
+    let summary = running.process(engine, Lifetime::UntilCaughtUp { quiet }, failed, Some(&loading)).await;
     if summary.is_err() {
         running.stop.cancel();
     }
