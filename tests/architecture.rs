@@ -37,6 +37,7 @@ const BELOW_LAYER_3: &[&str] = &[
     "telemetry",
     "documents",
     "engine",
+    "cosmos",
     "local-store",
     "index",
     "user-feed",

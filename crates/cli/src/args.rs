@@ -23,6 +23,10 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 
+    /// Azure Cosmos DB account, or a server of its protocol, instead of a folder; the same as --set cosmos.endpoint=URL
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "data_dir")]
+    pub(crate) endpoint: Option<String>,
+
     /// Configuration file (TOML); FEEDMILL_CONFIG where this is not given
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -74,7 +78,7 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 impl Args {
     /// What was given of settings on the command line and in `environment`.
     pub(crate) fn given(&self, environment: Vec<(String, String)>) -> Given {
-        let Global { data_dir, config, overrides } = &self.global;
+        let Global { data_dir, endpoint, config, overrides } = &self.global;
         let named = environment.iter().find(|(variable, _)| variable == "FEEDMILL_CONFIG").map(|(_, path)| path.into());
         let sets = overrides.iter().map(|(key, value)| Override {
             key: key.clone(),
@@ -86,6 +90,10 @@ impl Args {
         if let Some(directory) = data_dir {
             let value = directory.display().to_string();
             overrides.push(Override { key: "store.data_dir".to_owned(), flag: format!("--data-dir {value}"), value });
+        }
+        if let Some(url) = endpoint {
+            let (key, value) = ("cosmos.endpoint".to_owned(), url.clone());
+            overrides.push(Override { key, value, flag: format!("--endpoint {url}") });
         }
         if let Some(port) = self.command.serving().and_then(|serving| serving.admin_port) {
             let value = port.0.map_or("none".to_owned(), |port| port.to_string());

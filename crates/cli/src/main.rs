@@ -2,6 +2,7 @@
 //!
 //! Read `args.rs` for what can be asked, `wiring.rs` for how the parts meet, `commands/` for what each command does.
 
+mod account;
 mod args;
 mod commands;
 mod error;

@@ -10,6 +10,7 @@ use feedmill_store_api::{
 };
 use futures::future::BoxFuture;
 
+use crate::account;
 use crate::error::{Failure, Result};
 use crate::settings::Settings;
 
@@ -25,8 +26,11 @@ pub(crate) struct Opened {
     pub(crate) failed: BoxFuture<'static, feedmill_store_api::Error>,
 }
 
-/// Opens the store of the settings, in memory where they name no folder.
+/// Opens the store of the settings, in memory where they name neither folder nor account.
 pub(crate) async fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Opened> {
+    if account::is_named(settings) {
+        return account::open(settings, true).await;
+    }
     let store = match folder(settings) {
         None => LocalStore::memory(settings.local_store.clone(), clock),
         Some(folder) => LocalStore::open(&folder, settings.local_store.clone(), clock).map_err(|error| {
@@ -38,10 +42,13 @@ pub(crate) async fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<O
 
 /// Opens the store of the settings where there is one already: a folder mistyped is not a new store.
 pub(crate) async fn open_existing(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Opened> {
+    if account::is_named(settings) {
+        return account::open(settings, false).await;
+    }
     let Some(folder) = folder(settings) else {
         return Err(Failure::misuse(
             anyhow::anyhow!("no store is named: memory has nothing in it yet"),
-            format!("--data-dir DIR; {MAKE_ONE}"),
+            format!("--data-dir DIR, or --endpoint URL; {MAKE_ONE}"),
         ));
     };
     if !folder.is_dir() {
@@ -55,12 +62,8 @@ pub(crate) async fn open_existing(settings: &Settings, clock: Arc<dyn Clock>) ->
 
 /// Opens the store of the settings, and makes it where there is none; memory would forget what is put into it.
 pub(crate) async fn open_named(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Opened> {
-    match folder(settings) {
-        Some(_) => open(settings, clock).await,
-        None => {
-            Err(Failure::misuse(anyhow::anyhow!("no store is named: memory would forget it at once"), "--data-dir DIR"))
-        }
-    }
+    if folder(settings).is_none() && !account::is_named(settings) {}
+    open(settings, clock).await
 }
 
 /// Creates the containers that are missing. One that is there and is not as it should be is refused: an index or a time to live
@@ -74,7 +77,7 @@ pub(crate) async fn provision(database: &dyn Database, settings: &Settings) -> R
         if let Provisioned::Differs(differences) = database.provision(&spec).await? {
             return Err(Failure::failed(
                 anyhow::anyhow!("container {} is not as it should be: {}", spec.name, differences.join("; ")),
-                "another --data-dir, or the settings it was made with",
+                "another --data-dir or store.database, or the settings it was made with",
             ));
         }
     }

@@ -4,9 +4,11 @@ use feedmill_clock::{Clock, Entropy};
 use feedmill_engine::{Engine, Parts, StartFrom};
 use feedmill_store_api::Database;
 
+use crate::account;
 use crate::settings::Settings;
 
-/// An engine with every processor there is. The store is ours alone, so leases that somebody left behind are taken over at once.
+/// An engine with every processor there is. A store of our own is ours alone, so leases that somebody left behind are taken over at
+/// once; an account may have other workers.
 pub(crate) fn engine(
     settings: &Settings,
     database: Arc<dyn Database>,
@@ -14,8 +16,8 @@ pub(crate) fn engine(
     entropy: Entropy,
 ) -> Engine {
     let host = format!("feedmill-{:08x}", entropy.next_u64() >> 32);
-    let mut engine =
-        Engine::new(Parts { database, clock, entropy, host, exclusive: true, options: settings.engine.clone() });
+    let (exclusive, options) = (!account::is_named(settings), settings.engine.clone());
+    let mut engine = Engine::new(Parts { database, clock, entropy, host, exclusive, options });
     let Settings { index, user_feed, counters, notifications, .. } = settings;
     let start = StartFrom::Beginning;
     for processors in [

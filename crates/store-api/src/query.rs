@@ -28,7 +28,8 @@ impl Query {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     Partition(PartitionKey),
-    /// All partition keys, in no promised order without ORDER BY.
+    /// All partition keys, in no promised order without ORDER BY. An aggregate over them may be refused as `Invalid`, because the
+    /// official client does; it is never answered in part.
     Container,
 }
 

@@ -19,6 +19,7 @@ pub(crate) use defaults::shown;
 pub(crate) struct Settings {
     pub(crate) store: StoreOptions,
     pub(crate) local_store: feedmill_local_store::Options,
+    pub(crate) cosmos: feedmill_cosmos::Options,
     pub(crate) engine: feedmill_engine::Options,
     pub(crate) index: feedmill_index::Options,
     pub(crate) user_feed: feedmill_user_feed::Options,

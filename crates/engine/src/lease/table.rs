@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use feedmill_store_api::{
-    Container, DocumentId, ErrorKind, Operation, PageRequest, PartitionKey, Query, ReadLevel, RequestCharge, Scope,
-    Written,
+    Applied, Container, DocumentId, ErrorKind, Operation, PageRequest, PartitionKey, Query, ReadLevel, RequestCharge,
+    Scope, Written,
 };
 use serde_json::json;
 
@@ -106,10 +106,21 @@ impl Table {
             Err(error) if !matches!(error.kind(), ErrorKind::Precondition | ErrorKind::NotFound) => {
                 Replaced::Failed(error)
             }
-            _ => match self.read(&wanted).await {
-                Ok(found) => Replaced::Refused(found),
-                Err(error) => Replaced::Failed(error),
-            },
+            refused => {
+                // The adapter may have tried twice: the first attempt wrote, and the second met what it wrote.
+                let doubtful = refused.is_err_and(|error| error.applied() == Applied::Perhaps);
+                match self.read(&wanted).await {
+                    Ok(Some(found))
+                        if doubtful
+                            && found.lease.is_same_taking(&wanted)
+                            && found.lease.position() == wanted.position() =>
+                    {
+                        Replaced::Written(found, RequestCharge::ZERO)
+                    }
+                    Ok(found) => Replaced::Refused(found),
+                    Err(error) => Replaced::Failed(error),
+                }
+            }
         }
     }
 
