@@ -25,12 +25,33 @@ const CRATES: &[(u8, &str, &[&str])] = &[
     (2, "testing", &["documents", "engine", "store-api", "clock", "local-store"]),
     (2, "gateway", &["local-store", "store-api"]),
     (2, "workload", &["documents", "store-api", "clock"]),
+    (
+        3,
+        "simulation",
+        &[
+            "clock",
+            "store-api",
+            "documents",
+            "engine",
+            "local-store",
+            "index",
+            "user-feed",
+            "counters",
+            "notifications",
+            "workload",
+        ],
+    ),
     (4, "cli", BELOW_LAYER_3),
-    (4, "tests", BELOW_LAYER_3),
+    (4, "tests", BELOW_LAYER_4),
     (4, "benches", BELOW_LAYER_3),
 ];
 
-const BELOW_LAYER_3: &[&str] = &[
+const BELOW_LAYER_3: &[&str] = match BELOW_LAYER_4 {
+    [below @ .., _simulation] => below,
+    [] => &[],
+};
+
+const BELOW_LAYER_4: &[&str] = &[
     "clock",
     "store-api",
     "query",
@@ -44,6 +65,7 @@ const BELOW_LAYER_3: &[&str] = &[
     "counters",
     "notifications",
     "workload",
+    "simulation",
 ];
 
 /// Tests may use a whole store wherever they are, and those of processors a world around it.

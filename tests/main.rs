@@ -4,3 +4,5 @@
 
 mod architecture;
 mod projections;
+mod determinism;
+mod simulation;

@@ -1,0 +1,94 @@
+//! Between a host and the store: requests take their time, get lost, arrive late or twice, and are refused.
+//!
+//! The store behind it answers at once and truthfully; all faults are made here. Read `fate.rs` for what can happen to a
+//! request, `link.rs` for how it does.
+
+mod container;
+mod database;
+mod fate;
+mod link;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use feedmill_clock::{Entropy, ManualClock};
+use feedmill_store_api::Operation;
+use parking_lot::Mutex;
+
+pub(crate) use database::FaultyDatabase;
+pub(crate) use fate::Weather;
+pub(crate) use link::Link;
+
+use crate::signal::Signal;
+use crate::trace::Trace;
+
+/// What all links share. Clones are the same network.
+#[derive(Clone)]
+pub(crate) struct Network(Arc<Inner>);
+
+struct Inner {
+    clock: ManualClock,
+    entropy: Entropy,
+    trace: Trace,
+    weather: Mutex<Weather>,
+    requests: AtomicU64,
+    /// Writes that may still take effect, whether their senders wait for them or not.
+    writes_under_way: AtomicU64,
+    /// Counts what was written, by container.
+    landed: Mutex<BTreeMap<String, Signal>>,
+    witness: Arc<dyn Witness>,
+}
+
+/// Who is told what took effect, at the moment it did.
+pub(crate) trait Witness: Send + Sync {
+    /// `host` sent it, whether it still knows or not.
+    fn landed(&self, host: &str, container: &str, operation: &Operation);
+}
+
+/// Nobody.
+pub(crate) struct NoWitness;
+
+impl Witness for NoWitness {
+    fn landed(&self, _host: &str, _container: &str, _operation: &Operation) {}
+}
+
+impl Network {
+    pub(crate) fn new(
+        clock: &ManualClock,
+        entropy: Entropy,
+        weather: Weather,
+        trace: Trace,
+        witness: Arc<dyn Witness>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            clock: clock.clone(),
+            entropy,
+            trace,
+            weather: Mutex::new(weather),
+            requests: AtomicU64::new(0),
+            writes_under_way: AtomicU64::new(0),
+            landed: Mutex::default(),
+            witness,
+        }))
+    }
+
+    pub(crate) fn set_weather(&self, weather: Weather) {
+        *self.0.weather.lock() = weather;
+    }
+
+    /// Requests so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether any write may still take effect: those that are late, doubled, or of a host that crashed, too.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.0.writes_under_way.load(Ordering::Relaxed) > 0
+    }
+
+    /// Changes whenever something was written to the container.
+    pub(crate) fn landings(&self, container: &str) -> Signal {
+        self.0.landed.lock().entry(container.to_owned()).or_default().clone()
+    }
+}

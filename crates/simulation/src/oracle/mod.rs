@@ -1,0 +1,5 @@
+//! What must hold: at every moment, and once everything is quiet.
+
+mod projections;
+
+pub(crate) use projections::Projections;

@@ -1,0 +1,47 @@
+//! Simulated worlds, seed by seed. `SIM_SEED` replays one and prints what happens in it; `SIM_SEEDS` plays that many times
+//! as many as a push does.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use feedmill_simulation::{Run, Scale, Sink};
+
+/// The cores of a runner of CI.
+const THREADS: usize = 2;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|error| panic!("{variable}={text}: {error}")))
+}
+
+fn play(scale: Scale, seeds: u64) {
+    if let Some(seed) = number("SIM_SEED") {
+        let mut run = Run::new(scale, seed);
+        run.trace = Sink::Print;
+        run.play().unwrap_or_else(|failure| panic!("seed {seed} of {scale:?}: {failure}"));
+        return;
+    }
+    let (next, seeds) = (AtomicU64::new(0), seeds * number("SIM_SEEDS").unwrap_or(1));
+    let worker = || {
+        let mut failed = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return failed;
+            }
+            if let Err(failure) = Run::new(scale, seed).play() {
+                failed.push(format!("SIM_SEED={seed} replays a world of {scale:?} that fails: {failure}"));
+            }
+        }
+    };
+    let failed: Vec<String> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..THREADS).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a world panicked; its seed is above")).collect()
+    });
+    assert!(failed.is_empty(), "{} of {seeds} seeds fail:\n{}", failed.len(), failed.join("\n"));
+}
+
+#[test]
+fn tiny_worlds_end_as_their_sources_say() {
+    play(Scale::Tiny, 20_000);
+}
