@@ -29,3 +29,8 @@ fn check(scale: Scale, seeds: u64) {
 fn the_same_seed_plays_the_same_tiny_world() {
     check(Scale::Tiny, 200);
 }
+
+#[test]
+fn the_same_seed_plays_the_same_full_world() {
+    check(Scale::Full, 5);
+}

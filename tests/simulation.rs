@@ -45,3 +45,8 @@ fn play(scale: Scale, seeds: u64) {
 fn tiny_worlds_end_as_their_sources_say() {
     play(Scale::Tiny, 20_000);
 }
+
+#[test]
+fn full_worlds_end_as_their_sources_say() {
+    play(Scale::Full, 200);
+}

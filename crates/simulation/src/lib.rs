@@ -6,6 +6,7 @@
 //! `full/` (the worlds), then `oracle/` (what must hold).
 
 mod documents;
+mod full;
 mod gate;
 mod host_clock;
 mod network;

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let began = clock.monotonic();
     let (mut failed, mut requests) = (0_u64, 0_u64);
     for seed in args.seed..args.seed.saturating_add(args.seeds) {
-        let mut run = Run::new(Scale::Tiny, seed);
+        let mut run = Run::new(if args.tiny { Scale::Tiny } else { Scale::Full }, seed);
         run.steps = args.steps;
         if args.trace {
             run.trace = Sink::Print;

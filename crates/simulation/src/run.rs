@@ -1,10 +1,12 @@
-use crate::{Failure, Seed, Sink, Story, tiny};
+use crate::{Failure, Seed, Sink, Story, full, tiny};
 
 /// How much there is in a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
     /// One author, two followers, two posts, two hosts that both deliver everything.
     Tiny,
+    /// Several hosts run the whole engine with every processor.
+    Full,
 }
 
 /// One world from beginning to end.
@@ -28,6 +30,10 @@ impl Run {
             Scale::Tiny => {
                 let steps = self.steps.unwrap_or_else(|| self.seed.stream("steps").below(2..13));
                 tiny::run(self.seed, steps, &self.trace)
+            }
+            Scale::Full => {
+                let steps = self.steps.unwrap_or_else(|| self.seed.stream("steps").below(10..60));
+                full::run(self.seed, steps, &self.trace)
             }
         }
     }

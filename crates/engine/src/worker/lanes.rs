@@ -120,7 +120,8 @@ impl Lanes {
         self.bytes
     }
 
-    fn warm(&mut self, now: Monotonic) {
+    /// Keys that have cooled down wait for a place from now on, no longer for a time.
+    pub(super) fn warm(&mut self, now: Monotonic) {
         while self.cooling.first().is_some_and(|(until, _)| *until <= now) {
             let (_, key) = self.cooling.pop_first().expect("looked at just now");
             match self.lanes.get_mut(&key) {
@@ -182,6 +183,17 @@ mod tests {
         assert_eq!(lsns(&second), [2, 4]);
         assert_eq!(second.session, SessionToken("4".to_owned()));
         assert_eq!((lanes.changes(), lanes.bytes()), (3, 6));
+    }
+
+    #[test]
+    fn a_key_that_has_cooled_down_waits_for_a_place_and_for_no_time() {
+        let mut lanes = Lanes::default();
+        push(&mut lanes, "a", 1);
+        let first = lanes.take(at(0)).unwrap();
+        push(&mut lanes, "a", 2);
+        lanes.finish(&first.key, &first.ticket, Some(at(100)));
+        lanes.warm(at(100));
+        assert_eq!((lanes.next_warm(), lanes.has_ready()), (None, true));
     }
 
     #[test]

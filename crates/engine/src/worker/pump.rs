@@ -105,6 +105,8 @@ impl Pump {
     /// Starts whatever can be started now.
     fn start(&mut self) {
         let now = self.context.clock.monotonic();
+        // Also where no place is free: otherwise the loop would wake for a time that has passed, again and again.
+        self.lanes.warm(now);
         while let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
             if !self.deliver(now, permit) {
                 break;

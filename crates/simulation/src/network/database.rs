@@ -11,17 +11,26 @@ use super::link::Link;
 pub(crate) struct FaultyDatabase {
     database: Arc<dyn Database>,
     link: Link,
+    /// What the account calls itself, and so part of lease prefixes.
+    account: String,
 }
 
 impl FaultyDatabase {
     pub(crate) fn new(database: &Arc<dyn Database>, link: &Link) -> Self {
-        Self { database: Arc::clone(database), link: link.clone() }
+        Self { database: Arc::clone(database), link: link.clone(), account: database.host().to_owned() }
+    }
+
+    /// Another name for the account: leases of hosts that call it differently do not meet.
+    #[must_use]
+    pub(crate) fn called(mut self, account: &str) -> Self {
+        account.clone_into(&mut self.account);
+        self
     }
 }
 
 impl Database for FaultyDatabase {
     fn host(&self) -> &str {
-        self.database.host()
+        &self.account
     }
 
     fn rid(&self) -> &str {

@@ -1,0 +1,152 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use feedmill_clock::{Entropy, ManualClock};
+use feedmill_engine::{Engine, EngineError, Lifetime, Options, Parts, Processor, StartFrom, Summary};
+use feedmill_store_api::Database;
+use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::Failure;
+use crate::gate::Gate;
+use crate::host_clock::HostClock;
+use crate::network::{FaultyDatabase, Link, Network};
+use crate::oracle::Rules;
+use crate::seed::{Chance, Seed};
+use crate::store::Store;
+use crate::trace::Trace;
+
+/// A process with an engine in it.
+pub(super) struct Host {
+    name: &'static str,
+    /// What it calls the account.
+    account: String,
+    pub(super) clock: HostClock,
+    gate: Gate,
+    chance: Entropy,
+    rules: Rules,
+    trace: Trace,
+    options: Options,
+    life: Option<Life>,
+    lives: u32,
+}
+
+struct Life {
+    run: AbortOnDropHandle<Result<Summary, EngineError>>,
+    stop: CancellationToken,
+}
+
+impl Host {
+    pub(super) fn new(
+        name: &'static str,
+        one_fleet: bool,
+        seed: Seed,
+        clock: &ManualClock,
+        rules: &Rules,
+        trace: &Trace,
+    ) -> Self {
+        let (gate, chance) = (Gate::open(), seed.stream(name));
+        let clock = HostClock::new(clock, &gate, &chance);
+        let account = if one_fleet { "account" } else { name }.to_owned();
+        // Members of a fleet have the same settings.
+        let options = options(&seed.stream(&format!("options of {account}")));
+        let (rules, trace) = (rules.clone(), trace.clone());
+        Self { name, account, clock, gate, chance, rules, trace, options, life: None, lives: 0 }
+    }
+
+    pub(super) fn start(&mut self, store: &Store, network: &Network) {
+        self.lives += 1;
+        self.trace.say(self.name, || format!("starts life {}", self.lives));
+        let link = Link::new(network, self.name, &self.gate);
+        let database: Arc<dyn Database> = Arc::new(FaultyDatabase::new(&store.database, &link).called(&self.account));
+        let mut engine = Engine::new(Parts {
+            database,
+            clock: Arc::new(self.clock.clone()),
+            entropy: Entropy::seeded(self.chance.next_u64()),
+            host: self.name.to_owned(),
+            exclusive: false,
+            options: self.options.clone(),
+        });
+        let life = format!("{} {}", self.name, self.lives);
+        for processor in processors() {
+            engine.add(self.rules.watched(processor, &self.account, &life));
+        }
+        let stop = CancellationToken::new();
+        let run = tokio::spawn(engine.run(Lifetime::UntilStopped, stop.clone()).boxed());
+        self.life = Some(Life { run: AbortOnDropHandle::new(run), stop });
+    }
+
+    /// The process is gone at once; what it has sent goes its way.
+    pub(super) fn crash(&mut self) {
+        self.trace.say(self.name, || "crashes".to_owned());
+        self.life = None;
+    }
+
+    /// As an orchestrator stops it.
+    pub(super) fn stop(&self) {
+        if let Some(life) = &self.life {
+            self.trace.say(self.name, || "is told to stop".to_owned());
+            life.stop.cancel();
+        }
+    }
+
+    pub(super) fn freeze(&self) {
+        self.trace.say(self.name, || "freezes".to_owned());
+        self.gate.set_open(false);
+    }
+
+    pub(super) fn thaw(&self) {
+        if self.is_frozen() {
+            self.trace.say(self.name, || "wakes up".to_owned());
+        }
+        self.gate.set_open(true);
+    }
+
+    pub(super) fn is_frozen(&self) -> bool {
+        !self.gate.is_open()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| !life.run.is_finished())
+    }
+
+    /// An engine that ended without having been told to is told about; one that was stopped is started again by whoever
+    /// looks next.
+    pub(super) fn look(&mut self) -> Result<(), Failure> {
+        let Some(life) = self.life.take_if(|life| life.run.is_finished()) else { return Ok(()) };
+        let ended = life.run.now_or_never().expect("it is finished");
+        match ended {
+            Ok(Ok(_)) if life.stop.is_cancelled() => Ok(()),
+            other => Err(Failure::Broken(vec![format!("the engine of {} ended by itself: {other:?}", self.name)])),
+        }
+    }
+}
+
+/// Every processor there is.
+fn processors() -> Vec<Processor> {
+    let start = StartFrom::Beginning;
+    [
+        feedmill_index::processors(&feedmill_index::Options::default(), start),
+        feedmill_user_feed::processors(&feedmill_user_feed::Options::default(), start),
+        feedmill_counters::processors(&feedmill_counters::Options::default(), start),
+        feedmill_notifications::processors(&feedmill_notifications::Options::default(), start),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What an operator would sanely choose.
+fn options(chance: &Entropy) -> Options {
+    Options {
+        page_items_max: *chance.one_of(&[1, 3, 20, 1_000]),
+        deliveries_in_flight_max: *chance.one_of(&[1, 4, 32]),
+        changes_in_flight_max: *chance.one_of(&[5, 100, 10_000]),
+        pages_in_flight_max: *chance.one_of(&[2, 10, 1_000]),
+        poll_delay_max: Duration::from_secs(*chance.one_of(&[1, 5])),
+        checkpoint_pages: *chance.one_of(&[1, 3, 50]),
+        checkpoint_age: Duration::from_millis(*chance.one_of(&[100, 5_000])),
+        ..Options::default()
+    }
+}
