@@ -3,6 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand")]
 
 mod architecture;
-mod projections;
 mod determinism;
+mod projections;
 mod simulation;

@@ -1,5 +1,7 @@
 //! Bounds that are not options: each with its reason.
 
+use std::time::Duration;
+
 use feedmill_store_api::limits::{ID_BYTES_MAX, ITEM_BYTES_MAX};
 
 /// Bytes of the error text in a dead letter. Long enough for a reason, short enough to list thousands.
@@ -15,6 +17,9 @@ pub(crate) const LISTING_ITEMS: usize = 500;
 /// Times in a row that a worker may break without settling a page before its range halts. A bug that breaks it again
 /// each time would otherwise keep a job from ever ending.
 pub(crate) const RESTARTS_MAX: u32 = 5;
+/// Longest wait before a key whose changes gather is handled again. How long a handling takes is its cost only while nothing
+/// else holds it up: behind a frozen host or a store that does not answer, a multiple of it would be hours.
+pub(crate) const GATHER_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// A dead letter stays an item the service takes: the escaped error may be six times as long, the rest is small.
 const _: () = assert!(LETTER_DOCUMENT_BYTES_MAX + 6 * LETTER_ERROR_BYTES_MAX + 16 * 1024 < ITEM_BYTES_MAX);

@@ -61,7 +61,7 @@ pub struct Options {
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub dead_letter_retention: Duration,
     /// With `gather`: a key is handled again no sooner than this many times as long as its last handling took, so that
-    /// a hot key never costs more than one part in this many of the time. Default 20.
+    /// a hot key never costs more than one part in this many of the time; a minute at most. Default 20.
     pub gather_factor: u32,
     /// How often a lease that another owner holds is looked at again. Default 10 s.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]

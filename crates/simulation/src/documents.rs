@@ -68,6 +68,12 @@ pub(crate) fn reaction(post: &str, user: &str, kind: &str, state: State, version
     source(feedmill_documents::containers::REACTIONS, post, &[post, user], body, state)
 }
 
+/// One side of a block between two people.
+pub(crate) fn block(user: &str, other: &str, state: State, version: u64) -> Source {
+    let body = json!({"userId": user, "otherId": other, "createdAt": created(3), "version": version});
+    source(feedmill_documents::containers::BLOCKS, user, &[user, other], body, state)
+}
+
 fn source(container: &'static str, key: &str, parts: &[&str], mut body: Value, state: State) -> Source {
     let id = match *parts {
         [one] => id::join([one]),

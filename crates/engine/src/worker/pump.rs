@@ -17,6 +17,7 @@ use super::{Context, RangeState};
 use crate::Delivery;
 use crate::dead_letters::Fault;
 use crate::lease::{HeldLease, Lost};
+use crate::limits::GATHER_PAUSE_MAX;
 use crate::retry;
 use crate::shutdown::Stop;
 
@@ -248,7 +249,8 @@ impl Pump {
         };
         let now = self.context.clock.monotonic();
         if let Some((key, ticket)) = &done.lane {
-            let cool = self.context.gather.then(|| now + took.saturating_mul(self.context.options.gather_factor));
+            let pause = took.saturating_mul(self.context.options.gather_factor).min(GATHER_PAUSE_MAX);
+            let cool = self.context.gather.then(|| now + pause);
             self.lanes.finish(key, ticket, cool);
         }
         for (page, changes) in done.pages {

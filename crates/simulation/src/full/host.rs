@@ -8,7 +8,6 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::Failure;
 use crate::gate::Gate;
 use crate::host_clock::HostClock;
 use crate::network::{FaultyDatabase, Link, Network};
@@ -16,6 +15,7 @@ use crate::oracle::Rules;
 use crate::seed::{Chance, Seed};
 use crate::store::Store;
 use crate::trace::Trace;
+use crate::{Failure, tiny};
 
 /// A process with an engine in it.
 pub(super) struct Host {
@@ -28,6 +28,7 @@ pub(super) struct Host {
     rules: Rules,
     trace: Trace,
     options: Options,
+    feeds: feedmill_user_feed::Options,
     life: Option<Life>,
     lives: u32,
 }
@@ -51,8 +52,9 @@ impl Host {
         let account = if one_fleet { "account" } else { name }.to_owned();
         // Members of a fleet have the same settings.
         let options = options(&seed.stream(&format!("options of {account}")));
+        let feeds = tiny::feeds(&seed.stream("feeds"));
         let (rules, trace) = (rules.clone(), trace.clone());
-        Self { name, account, clock, gate, chance, rules, trace, options, life: None, lives: 0 }
+        Self { name, account, clock, gate, chance, rules, trace, options, feeds, life: None, lives: 0 }
     }
 
     pub(super) fn start(&mut self, store: &Store, network: &Network) {
@@ -69,7 +71,7 @@ impl Host {
             options: self.options.clone(),
         });
         let life = format!("{} {}", self.name, self.lives);
-        for processor in processors() {
+        for processor in processors(&self.feeds) {
             engine.add(self.rules.watched(processor, &self.account, &life));
         }
         let stop = CancellationToken::new();
@@ -124,11 +126,11 @@ impl Host {
 }
 
 /// Every processor there is.
-fn processors() -> Vec<Processor> {
+fn processors(feeds: &feedmill_user_feed::Options) -> Vec<Processor> {
     let start = StartFrom::Beginning;
     [
         feedmill_index::processors(&feedmill_index::Options::default(), start),
-        feedmill_user_feed::processors(&feedmill_user_feed::Options::default(), start),
+        feedmill_user_feed::processors(feeds, start),
         feedmill_counters::processors(&feedmill_counters::Options::default(), start),
         feedmill_notifications::processors(&feedmill_notifications::Options::default(), start),
     ]

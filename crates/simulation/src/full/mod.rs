@@ -137,9 +137,11 @@ impl World {
     }
 
     async fn differences(&self) -> Vec<String> {
-        use containers::{AUTHOR_POSTS, COUNTERS, FOLLOWING, FOLLOWS, NOTIFICATIONS, POSTS, REACTIONS, USER_FEED};
+        use containers::{
+            AUTHOR_POSTS, BLOCKS, COUNTERS, FOLLOWING, FOLLOWS, NOTIFICATIONS, POSTS, REACTIONS, USER_FEED,
+        };
         let projections = Projections {
-            sources: vec![(POSTS, POSTS), (FOLLOWS, FOLLOWS), (REACTIONS, REACTIONS)],
+            sources: vec![(POSTS, POSTS), (FOLLOWS, FOLLOWS), (REACTIONS, REACTIONS), (BLOCKS, BLOCKS)],
             derived: vec![USER_FEED, COUNTERS, NOTIFICATIONS],
             copies: vec![(AUTHOR_POSTS, POSTS), (FOLLOWING, FOLLOWS)],
         };

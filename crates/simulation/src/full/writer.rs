@@ -50,6 +50,7 @@ impl Writer {
                 documents::post(POSTS, number, author, parent.as_deref(), state, step)
             }
             4..=6 if one != other => documents::follow(one, other, state, step),
+            7 if one != other => documents::block(one, other, state, step),
             9 => return self.somebody_reads().await,
             _ => documents::reaction(&format!("p{number}"), one, kind, state, step),
         };

@@ -14,6 +14,7 @@ use feedmill_clock::{Clock, Entropy, ManualClock, Monotonic};
 
 use self::host::Host;
 use self::play::Play;
+pub(crate) use self::play::feeds;
 use crate::network::{Network, NoWitness, Weather};
 use crate::seed::{Chance, Seed};
 use crate::store::Store;

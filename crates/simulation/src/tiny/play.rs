@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 
 use feedmill_clock::{Clock, Entropy, ManualClock};
 use feedmill_documents::containers::{
-    self, AUTHOR_POSTS, COUNTERS, FOLLOWING, FOLLOWS, NOTIFICATIONS, POSTS, REACTIONS, USER_FEED,
+    self, AUTHOR_POSTS, BLOCKS, COUNTERS, FAN_OUT, FOLLOWING, FOLLOWS, NOTIFICATIONS, POSTS, REACTIONS, USER_FEED,
 };
 use feedmill_engine::{Processor, StartFrom};
 use feedmill_store_api::{ContainerSpec, DocumentId};
@@ -24,6 +25,7 @@ const POSTS_MAX: u64 = 2;
 #[derive(Debug)]
 pub(super) struct Play {
     theme: Theme,
+    feeds: feedmill_user_feed::Options,
     /// Notifications that somebody has read.
     read: Mutex<BTreeSet<String>>,
 }
@@ -37,18 +39,27 @@ enum Theme {
     Indexes,
 }
 
+/// An audience of two is large enough to be cut into chunks.
+pub(crate) fn feeds(chance: &Entropy) -> feedmill_user_feed::Options {
+    let all_at_once = feedmill_user_feed::Options::default();
+    if chance.happens(0.7) {
+        return all_at_once;
+    }
+    feedmill_user_feed::Options { fan_out_inline_max: NonZeroUsize::MIN, ..all_at_once }
+}
+
 impl Play {
     pub(super) fn new(chance: &Entropy) -> Self {
         use Theme::{Counters, Feeds, Indexes, Notifications};
         let theme = *chance.one_of(&[Feeds, Feeds, Feeds, Counters, Notifications, Indexes]);
-        Self { theme, read: Mutex::default() }
+        Self { theme, feeds: feeds(chance), read: Mutex::default() }
     }
 
     pub(super) fn containers(&self) -> Vec<ContainerSpec> {
         let names: &[&str] = match self.theme {
-            Theme::Feeds => &[AUTHOR_POSTS, FOLLOWS, USER_FEED],
+            Theme::Feeds => &[AUTHOR_POSTS, FOLLOWS, USER_FEED, BLOCKS, FAN_OUT],
             Theme::Counters => &[REACTIONS, FOLLOWS, COUNTERS],
-            Theme::Notifications => &[POSTS, REACTIONS, FOLLOWS, containers::POST_REPLIES, NOTIFICATIONS],
+            Theme::Notifications => &[POSTS, REACTIONS, FOLLOWS, containers::POST_REPLIES, NOTIFICATIONS, BLOCKS],
             Theme::Indexes => &[POSTS, FOLLOWS, AUTHOR_POSTS, containers::POST_REPLIES, FOLLOWING],
         };
         containers::all(1).into_iter().filter(|spec| names.contains(&&*spec.name)).collect()
@@ -57,7 +68,7 @@ impl Play {
     pub(super) fn processors(&self, _host: &str) -> Vec<Processor> {
         let start = StartFrom::Beginning;
         let all = match self.theme {
-            Theme::Feeds => feedmill_user_feed::processors(&feedmill_user_feed::Options::default(), start),
+            Theme::Feeds => feedmill_user_feed::processors(&self.feeds, start),
             Theme::Counters => feedmill_counters::processors(&feedmill_counters::Options::default(), start),
             Theme::Notifications => {
                 feedmill_notifications::processors(&feedmill_notifications::Options::default(), start)
@@ -104,6 +115,9 @@ impl Play {
             Theme::Notifications if chance.happens(0.4) => documents::reaction(&post, follower, kind, state, step),
             Theme::Notifications if coin => documents::post(POSTS, number, AUTHOR, None, state, step),
             Theme::Indexes if coin => documents::post(POSTS, number, AUTHOR, None, state, step),
+            Theme::Feeds | Theme::Notifications if chance.happens(0.3) => {
+                documents::block(AUTHOR, follower, state, step)
+            }
             _ => documents::follow(AUTHOR, follower, state, step),
         }
     }
@@ -125,11 +139,15 @@ impl Play {
     /// What is not as it should be now that all is quiet.
     pub(super) async fn differences(&self, store: &Store, now: Timestamp) -> Vec<String> {
         let (sources, derived, copies) = match self.theme {
-            Theme::Feeds => (vec![(AUTHOR_POSTS, POSTS), (FOLLOWS, FOLLOWS)], vec![USER_FEED], vec![]),
-            Theme::Counters => (vec![(REACTIONS, REACTIONS), (FOLLOWS, FOLLOWS)], vec![COUNTERS], vec![]),
-            Theme::Notifications => {
-                (vec![(POSTS, POSTS), (REACTIONS, REACTIONS), (FOLLOWS, FOLLOWS)], vec![NOTIFICATIONS], vec![])
+            Theme::Feeds => {
+                (vec![(AUTHOR_POSTS, POSTS), (FOLLOWS, FOLLOWS), (BLOCKS, BLOCKS)], vec![USER_FEED], vec![])
             }
+            Theme::Counters => (vec![(REACTIONS, REACTIONS), (FOLLOWS, FOLLOWS)], vec![COUNTERS], vec![]),
+            Theme::Notifications => (
+                vec![(POSTS, POSTS), (REACTIONS, REACTIONS), (FOLLOWS, FOLLOWS), (BLOCKS, BLOCKS)],
+                vec![NOTIFICATIONS],
+                vec![],
+            ),
             Theme::Indexes => (vec![], vec![], vec![(AUTHOR_POSTS, POSTS), (FOLLOWING, FOLLOWS)]),
         };
         let read = self.read.lock().clone();
