@@ -13,6 +13,7 @@ const CRATES: &[(u8, &str, &[&str])] = &[
     (0, "store-api", &[]),
     (0, "query", &[]),
     (0, "telemetry", &[]),
+    (0, "test-servers", &[]),
     (1, "documents", &["store-api"]),
     (1, "engine", &["store-api", "clock"]),
     (1, "cosmos", &["store-api"]),
@@ -23,6 +24,7 @@ const CRATES: &[(u8, &str, &[&str])] = &[
     (2, "counters", &["documents", "engine", "store-api"]),
     (2, "notifications", &["documents", "engine", "store-api"]),
     (2, "testing", &["documents", "engine", "store-api", "clock", "local-store"]),
+    (2, "cache", &["documents", "engine", "store-api", "clock"]),
     (2, "gateway", &["local-store", "store-api"]),
     (2, "workload", &["documents", "store-api", "clock"]),
     (
@@ -64,6 +66,8 @@ const BELOW_LAYER_4: &[&str] = &[
     "user-feed",
     "counters",
     "notifications",
+    "outbox",
+    "cache",
     "workload",
     "simulation",
 ];
@@ -337,6 +341,7 @@ fn what_ships_has_no_test_features() {
     };
     let shipped = tree(&["--locked", "-p", "feedmill", "-e", "normal,features"]);
     let tested = tree(&["--locked", "-p", "feedmill-tests", "-e", "normal,features"]);
+    assert!(!shipped.contains("feedmill-test-servers"), "the shipped binary has the servers of the tests");
     for feature in TEST_FEATURES {
         assert!(!shipped.contains(feature), "the shipped binary has {feature}");
         assert!(tested.contains(feature), "nothing switches {feature} on any more: is the name still right?");

@@ -4,5 +4,6 @@
 
 mod architecture;
 mod determinism;
+mod outbox;
 mod projections;
 mod simulation;

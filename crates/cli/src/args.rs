@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use feedmill_telemetry::Port;
 
-use crate::commands::{completions, config, counters, demo, export, feed, import, notifications, run};
+use crate::commands::{completions, config, counters, demo, export, feed, import, notifications, outbox, run, verify};
 use crate::settings::{Given, Override};
 
 /// Keeps feeds, counters and notifications true to the change feed they come from
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Counters(counters::Args),
     Export(export::Args),
     Import(import::Args),
+    Outbox(outbox::Args),
+    Verify(verify::Args),
     Config(config::Args),
     Completions(completions::Args),
 }
@@ -63,6 +65,7 @@ impl Command {
         match self {
             Self::Demo(args) => Some(&args.serving),
             Self::Run(args) => Some(&args.serving),
+            Self::Outbox(args) => args.serving(),
             _ => None,
         }
     }
@@ -75,6 +78,11 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A value as an error may repeat it: an address with a login in it was never meant to be here, and is not shown to more people.
+fn without_login(value: &str) -> &str {
+    if value.contains("://") && value.contains('@') { "…" } else { value }
+}
+
 impl Args {
     /// What was given of settings on the command line and in `environment`.
     pub(crate) fn given(&self, environment: Vec<(String, String)>) -> Given {
@@ -83,7 +91,7 @@ impl Args {
         let sets = overrides.iter().map(|(key, value)| Override {
             key: key.clone(),
             value: value.clone(),
-            flag: format!("--set {key}={value}"),
+            flag: format!("--set {key}={}", without_login(value)),
         });
         let mut overrides: Vec<_> = sets.collect();
         // A flag of its own says it more plainly than --set does, so it comes last.

@@ -3,6 +3,7 @@
 //! Read `args.rs` for what can be asked, `wiring.rs` for how the parts meet, `commands/` for what each command does.
 
 mod account;
+mod address;
 mod args;
 mod commands;
 mod error;
@@ -10,7 +11,9 @@ mod line;
 mod names;
 mod newest;
 mod output;
+mod postgres;
 mod progress;
+mod redis;
 mod running;
 mod settings;
 mod signals;

@@ -87,6 +87,32 @@ pub(crate) async fn watch(screen: &Screen, clock: &dyn Clock, status: &Status, l
     }
 }
 
+/// Shows what `shown` says until it is dropped: on a terminal as one line that changes; never completes.
+pub(crate) async fn tell(screen: &Screen, clock: &dyn Clock, shown: impl Fn() -> String) {
+    if screen.terminal {
+        let spinner = Spinner(screen.bars.add(ProgressBar::new_spinner()));
+        loop {
+            spinner.0.set_message(shown());
+            spinner.0.tick();
+            clock.sleep(BARS).await;
+        }
+    }
+    let began = clock.monotonic();
+    loop {
+        clock.sleep(LINES).await;
+        screen.say(&format!("{} s · {}", clock.monotonic().since(began).as_secs(), shown()));
+    }
+}
+
+/// Leaves nothing behind.
+struct Spinner(ProgressBar);
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// All ranges of one processor together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Sum {

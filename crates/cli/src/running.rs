@@ -47,6 +47,23 @@ impl Running {
         Ok(Self { clock, entropy, screen, stop, readiness, _admin: admin.drop_guard() })
     }
 
+    /// The readiness probe says yes as long as `work` lasts, which is no longer than the store does.
+    pub(crate) async fn ready_while<T>(
+        &self,
+        failed: BoxFuture<'static, feedmill_store_api::Error>,
+        work: impl Future<Output = T>,
+    ) -> Result<T> {
+        self.readiness.set(true);
+        let done = tokio::select! {
+            done = work => Ok(done),
+            error = failed => {
+                Err(Failure::failed(error, "nothing acknowledged is lost: the same command again goes on from there"))
+            }
+        };
+        self.readiness.set(false);
+        done
+    }
+
     /// Runs the engine to the end of its lifetime and shows how far it is meanwhile.
     pub(crate) async fn process(
         &self,
@@ -56,16 +73,13 @@ impl Running {
         loading: Option<&Loading>,
     ) -> Result<Summary> {
         let status = engine.status();
-        self.readiness.set(true);
-        let summary = tokio::select! {
-            summary = engine.run(lifetime, self.stop.clone()) => summary,
-            error = failed => {
-                return Err(Failure::failed(error, "nothing acknowledged is lost: the same command again goes on from there"));
+        let work = async {
+            tokio::select! {
+                summary = engine.run(lifetime, self.stop.clone()) => summary,
+                () = watch(&self.screen, &*self.clock, &status, loading) => unreachable!("watching has no end of its own"),
             }
-            () = watch(&self.screen, &*self.clock, &status, loading) => unreachable!("watching has no end of its own"),
         };
-        self.readiness.set(false);
-        let summary = summary.map_err(|error| {
+        let summary = self.ready_while(failed, work).await?.map_err(|error| {
             Failure::failed(error, "what was not checkpointed is delivered again next time: run it again")
         })?;
         match summary.halted.as_slice() {

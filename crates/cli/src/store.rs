@@ -62,7 +62,10 @@ pub(crate) async fn open_existing(settings: &Settings, clock: Arc<dyn Clock>) ->
 
 /// Opens the store of the settings, and makes it where there is none; memory would forget what is put into it.
 pub(crate) async fn open_named(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Opened> {
-    if folder(settings).is_none() && !account::is_named(settings) {}
+    if folder(settings).is_none() && !account::is_named(settings) {
+        let error = anyhow::anyhow!("no store is named: memory would forget it at once");
+        return Err(Failure::misuse(error, "--data-dir DIR, or --endpoint URL"));
+    }
     open(settings, clock).await
 }
 

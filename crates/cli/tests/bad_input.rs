@@ -78,7 +78,7 @@ fn running(store: &Store) -> (Child, String) {
     (child, address)
 }
 
-fn get(address: &str, path: &str) -> String {
+pub(crate) fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: feedmill\r\nConnection: close\r\n\r\n").unwrap();
     let mut reply = String::new();

@@ -4,9 +4,13 @@ use crate::support::feedmill;
 #[test]
 fn the_whole_help() {
     let commands = ["demo", "run", "feed", "notifications", "counters", "export", "import", "config", "completions"];
+    let outbox = ["migrate", "schema", "run", "status", "show", "retry", "skip", "sweep", "snapshot"];
+    let outbox = std::iter::once("outbox".to_owned()).chain(outbox.map(|command| format!("outbox {command}")));
+    let verify = ["verify", "verify sources"].map(str::to_owned);
     let mut whole = feedmill(["--help"]).succeeded();
-    for command in commands {
-        whole += &format!("\n==== {command}\n\n{}", feedmill([command, "--help"]).succeeded());
+    for command in commands.map(str::to_owned).into_iter().chain(outbox).chain(verify) {
+        let arguments = command.split(' ').chain(["--help"]);
+        whole += &format!("\n==== {command}\n\n{}", feedmill(arguments).succeeded());
     }
     insta::assert_snapshot!(whole);
 }
@@ -18,8 +22,20 @@ fn help_lists_every_command() {
     // A description that is wrapped goes on further to the right.
     let entries = listed.lines().filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
     let named: Vec<_> = entries.filter_map(|line| line.split_whitespace().next()).collect();
-    let expected =
-        ["demo", "run", "feed", "notifications", "counters", "export", "import", "config", "completions", "help"];
+    let expected = [
+        "demo",
+        "run",
+        "feed",
+        "notifications",
+        "counters",
+        "export",
+        "import",
+        "outbox",
+        "verify",
+        "config",
+        "completions",
+        "help",
+    ];
     assert_eq!(named, expected);
 }
 

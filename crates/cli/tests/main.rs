@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand")]
 
 mod bad_input;
+mod cache;
 mod config;
 mod demo;
 mod export;
@@ -10,4 +11,7 @@ mod full_disk;
 mod help;
 mod kill;
 mod ldbc;
+mod outbox;
+mod outbox_kill;
+mod secrets;
 mod support;

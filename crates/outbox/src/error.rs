@@ -9,6 +9,8 @@ pub enum Error {
     Store { attempt: String, source: feedmill_store_api::Error },
     #[error("migrate the database")]
     Migrate { source: MigrateError },
+    #[error("there is no table {0}")]
+    NoTable(String),
     /// The settings do not fit the database, or each other.
     #[error("outbox settings: {0}")]
     Settings(String),
@@ -16,13 +18,44 @@ pub enum Error {
     NoSuchEvent(String),
 }
 
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// A server is away, or busy: try again later.
+    Wait,
+    /// The address, or the login, is wrong.
+    Connect,
+    /// The login lacks a right: grant it the role that the task needs.
+    Grant,
+    /// The schema is older than this program.
+    Migrate,
+    /// The settings do not fit the database.
+    Settings,
+    /// Look up what there is.
+    Look,
+    /// None that is known here.
+    Report,
+}
+
 impl Error {
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Database { source, .. } => remedy_of(source),
+            Self::Migrate { source: MigrateError::Execute(source) } => remedy_of(source),
+            Self::Migrate { .. } => Remedy::Report,
+            Self::Store { .. } => Remedy::Wait,
+            Self::NoTable(_) => Remedy::Migrate,
+            Self::Settings(_) => Remedy::Settings,
+            Self::NoSuchEvent(_) => Remedy::Look,
+        }
+    }
+
     /// Whether the same may succeed later without anybody doing anything about it.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Database { source, .. } => is_transient(source),
             Self::Store { .. } => true,
-            Self::Migrate { .. } | Self::Settings(_) | Self::NoSuchEvent(_) => false,
+            Self::Migrate { .. } | Self::NoTable(_) | Self::Settings(_) | Self::NoSuchEvent(_) => false,
         }
     }
 }
@@ -35,6 +68,22 @@ pub(crate) trait Attempted<T> {
 impl<T> Attempted<T> for Result<T, sqlx::Error> {
     fn attempted(self, attempt: impl FnOnce() -> String) -> Result<T, Error> {
         self.map_err(|source| Error::Database { attempt: attempt(), source })
+    }
+}
+
+fn remedy_of(error: &sqlx::Error) -> Remedy {
+    match error {
+        sqlx::Error::Configuration(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => Remedy::Connect,
+        error if is_transient(error) => Remedy::Wait,
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            // Wrong password or login, no such database.
+            Some("28000" | "28P01" | "3D000") => Remedy::Connect,
+            Some("42501") => Remedy::Grant,
+            // A table, column or function that is not there.
+            Some("42P01" | "42703" | "42883") => Remedy::Migrate,
+            _ => Remedy::Report,
+        },
+        _ => Remedy::Report,
     }
 }
 

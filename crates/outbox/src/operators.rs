@@ -21,6 +21,7 @@ pub enum Selection {
 
 /// An event as an operator sees it. Times are ISO 8601 in UTC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Shown {
     pub event_key: String,
     pub topic: String,

@@ -9,6 +9,8 @@ use crate::{Error, Route, SourceOptions, TableOptions, route, source};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
+    /// Relays in one process: while one waits for Cosmos, another claims. Each has two connections to PostgreSQL.
+    pub relays: u32,
     /// Events of one claim, at most. More means fewer commits and a longer wait for what is claimed behind.
     pub batch_rows_max: u32,
     /// Requests to Cosmos in flight at most, for one relay.
@@ -70,6 +72,7 @@ impl Default for Options {
         const MINUTE: u64 = 60;
         const DAY: u64 = 24 * 60 * MINUTE;
         Self {
+            relays: 2,
             batch_rows_max: 500,
             requests_in_flight_max: 32,
             publish_max: Duration::from_secs(20),
@@ -96,6 +99,7 @@ impl Options {
     /// Fails with [`Error::Settings`] and the name of the first setting that makes no sense.
     pub fn check(&self) -> Result<(), Error> {
         for (name, value) in [
+            ("relays", self.relays),
             ("batch_rows_max", self.batch_rows_max),
             ("requests_in_flight_max", self.requests_in_flight_max),
             ("retention_rows_max", self.retention_rows_max),

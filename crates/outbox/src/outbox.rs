@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use feedmill_clock::Clock;
 use jiff::Timestamp;
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Transaction};
 
 use crate::error::Attempted;
 use crate::table::Table;
@@ -22,7 +22,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Fails with [`Error::Settings`] when the table or a mapped column is not there.
+    /// Fails with [`Error::NoTable`] when the table is not there, with [`Error::Settings`] when a mapped column is not.
     pub async fn open(pool: PgPool, options: Options, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         options.check()?;
         let table = Table::find(&pool, &options.table).await?;
@@ -33,20 +33,32 @@ impl Outbox {
         &self.options
     }
 
+    /// Begins a transaction, in a task of its own: a BEGIN that is abandoned before its answer leaves its connection in a
+    /// transaction that sqlx 0.9 knows nothing of, and the pool gives it to the next.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        let pool = self.pool.clone();
+        let begun = tokio::spawn(async move { pool.begin().await }).await;
+        begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
     /// The clock's time as PostgreSQL's `to_timestamp` takes it.
     pub(crate) fn now_seconds(&self) -> f64 {
         seconds(self.clock.now())
     }
 }
 
-/// Connections to a database, made when first needed. A relay holds one for its claim and one to listen.
+/// Connections to a database that answers now. A relay holds one for its claim and one to listen.
+///
+/// No error says any of `url`, which may have a password in it.
 pub async fn connect(url: &str, connections_max: u32) -> Result<PgPool, Error> {
-    PgPoolOptions::new()
-        .max_connections(connections_max)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect(url)
-        .await
-        .attempted(|| "connect to PostgreSQL".to_owned())
+    let attempt = || "connect to PostgreSQL".to_owned();
+    let options: PgConnectOptions = url.parse().attempted(attempt)?;
+    let options = options.application_name("feedmill");
+    // The pool would try again until its time is up, and say nothing but that.
+    let tried = options.connect().await.attempted(attempt)?;
+    tried.close().await.attempted(attempt)?;
+    let pool = PgPoolOptions::new().max_connections(connections_max).acquire_timeout(Duration::from_secs(10));
+    Ok(pool.connect_lazy_with(options))
 }
 
 pub(crate) fn seconds(time: Timestamp) -> f64 {

@@ -1,11 +1,12 @@
 //! The loop: claim, publish, mark.
 
-use std::ops::AddAssign;
+use std::ops::{Add, AddAssign};
 use std::sync::Arc;
 use std::time::Duration;
 
 use feedmill_clock::{Entropy, Monotonic};
 use feedmill_store_api::Database;
+use parking_lot::Mutex;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,17 @@ pub struct Relay {
     claim: Claim,
     mark: Mark,
     first_waits: String,
+    progress: Progress,
+}
+
+/// What a relay has done so far, for whoever watches it; clones see the same.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<Mutex<Summary>>);
+
+impl Progress {
+    pub fn summary(&self) -> Summary {
+        *self.0.lock()
+    }
 }
 
 /// What one batch did, in events.
@@ -62,6 +74,17 @@ pub struct Summary {
     pub total: Step,
     /// Events that retention removed.
     pub removed: u64,
+}
+
+impl Add for Summary {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let mut total = self.total;
+        total += other.total;
+        let (batches, lost) = (self.batches + other.batches, self.lost + other.lost);
+        Self { batches, lost, total, removed: self.removed + other.removed }
+    }
 }
 
 impl AddAssign for Step {
@@ -99,7 +122,11 @@ impl Relay {
                 crate::OnDead::Pass => format!("AND NOT ({})", table.dead("e")),
             },
         );
-        Self { outbox, publisher, entropy, claim, mark, first_waits }
+        Self { outbox, publisher, entropy, claim, mark, first_waits, progress: Progress::default() }
+    }
+
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// Relays until `lifetime` ends or `stop` is cancelled; a batch in hand is finished first, within `publish_max`.
@@ -127,6 +154,7 @@ impl Relay {
                 }
                 turn => turn?,
             };
+            *self.progress.0.lock() = summary;
             outages = if turn == Turn::Outage { outages + 1 } else { 0 };
             let idle = match turn {
                 Turn::Busy => continue,
@@ -183,7 +211,7 @@ impl Relay {
     async fn batch(&self, outages: u32) -> Result<Step, Error> {
         let (clock, options) = (&self.outbox.clock, &self.outbox.options);
         let begun = clock.monotonic();
-        let mut claim = self.outbox.pool.begin().await.attempted(|| "begin a claim".to_owned())?;
+        let mut claim = self.outbox.begin().await.attempted(|| "begin a claim".to_owned())?;
         let idle_max = (options.publish_max + CLAIM_GRACE).as_millis().to_string();
         sqlx::query("SELECT set_config('idle_in_transaction_session_timeout', $1, true)")
             .bind(idle_max)

@@ -67,7 +67,7 @@ impl Outbox {
 
     async fn load_page(&self, source: &Source) -> Result<Loaded, Error> {
         let attempt = || format!("load a page of {}", source.table);
-        let mut page = self.pool.begin().await.attempted(attempt)?;
+        let mut page = self.begin().await.attempted(attempt)?;
         sqlx::query("INSERT INTO outbox_snapshots (source) VALUES ($1) ON CONFLICT DO NOTHING")
             .bind(&source.table)
             .execute(&mut *page)

@@ -77,6 +77,16 @@ impl Source {
         )
     }
 
+    /// A query of the one row of which `$1` (jsonb) holds the key.
+    pub(crate) fn row(&self) -> String {
+        let Self { table, .. } = self;
+        let (rows, wanted) = (self.columns("canon"), self.columns("wanted"));
+        format!(
+            "SELECT canon FROM jsonb_populate_record(NULL::{table}, $1) AS wanted
+             JOIN {table} AS canon ON ({rows}) = ({wanted})"
+        )
+    }
+
     /// The key of the row `alias` as an object.
     pub(crate) fn key_of(&self, alias: &str) -> String {
         let pairs = self.key.iter().map(|column| {

@@ -10,6 +10,7 @@ const RECENT_SECONDS: f64 = 300.0;
 
 /// How the outbox is, in events. Counts of what waits cost in proportion to it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Status {
     /// Neither relayed nor skipped; the next three are part of it.
     pub pending: u64,

@@ -87,7 +87,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Fails with [`Error::Settings`] when the table or one of the columns is not there.
+    /// Fails with [`Error::NoTable`] when the table is not there, with [`Error::Settings`] when one of the columns is not.
     pub(crate) async fn find(pool: &PgPool, options: &TableOptions) -> Result<Self, Error> {
         let name = qualified(&options.schema, &options.name)?;
         let columns: Vec<(String, String)> = sqlx::query_as(
@@ -99,7 +99,7 @@ impl Table {
         .await
         .attempted(|| format!("look up the columns of {name}"))?;
         if columns.is_empty() {
-            return Err(Error::Settings(format!("there is no table {name}; `migrate` makes it")));
+            return Err(Error::NoTable(name));
         }
         let types: BTreeMap<String, String> = columns.into_iter().collect();
         let type_of = |column: &str| {

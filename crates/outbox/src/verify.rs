@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use feedmill_store_api::{Database, ReadLevel};
+use futures::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -52,7 +53,8 @@ pub enum FindingKind {
     Unfit(String),
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How far a comparison is, and what it came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Canonical rows looked at.
     pub rows: u64,
@@ -60,7 +62,17 @@ pub struct Verified {
     pub documents: u64,
     /// Not compared, because events of their key wait in the outbox.
     pub in_flight: u64,
-    pub findings: Vec<Finding>,
+    pub findings: u64,
+    /// Of these: repaired.
+    pub repaired: u64,
+}
+
+/// What a look at one document gave.
+enum Compared {
+    Equal,
+    /// Its events are still on their way.
+    InFlight,
+    Different(FindingKind),
 }
 
 struct Expected {
@@ -89,12 +101,13 @@ impl Audit {
     }
 
     /// Compares everything, or until `stop`. With `repair` the rows of findings are touched, one transaction each.
-    /// `progress` hears of each page.
+    /// `found` hears of each finding, `progress` of each page.
     pub async fn run(
         &self,
         repair: bool,
         stop: &CancellationToken,
-        mut progress: impl FnMut(&Verified),
+        mut found: impl FnMut(Finding),
+        mut progress: impl FnMut(Verified),
     ) -> Result<Verified, Error> {
         let mut verified = Verified::default();
         for options in &self.outbox.options.sources {
@@ -102,16 +115,36 @@ impl Audit {
             let mut behind = None;
             while !stop.is_cancelled() {
                 let page = self.page(&source, &behind).await?;
-                for expected in &page {
-                    let Some(kind) = self.compare(expected, &mut verified).await? else { continue };
+                let compared = page.iter().map(|expected| self.compare(expected)).collect::<Vec<_>>();
+                let in_flight = self.outbox.options.requests_in_flight_max as usize;
+                let compared: Vec<_> = futures::stream::iter(compared).buffered(in_flight).try_collect().await?;
+                for (expected, compared) in page.iter().zip(compared) {
+                    let compared = match compared {
+                        Compared::Different(_) => self.look_again(&source, expected).await?,
+                        compared => compared,
+                    };
+                    let kind = match compared {
+                        Compared::InFlight => {
+                            verified.in_flight += 1;
+                            continue;
+                        }
+                        Compared::Equal => {
+                            verified.documents += 1;
+                            continue;
+                        }
+                        Compared::Different(kind) => kind,
+                    };
                     let repaired = repair && self.repair(&source, expected, &kind).await?;
+                    verified.documents += 1;
+                    verified.findings += 1;
+                    verified.repaired += u64::from(repaired);
                     let key = format!("{}:{}", expected.topic, expected.key);
-                    verified.findings.push(Finding { table: options.table.clone(), key, kind, repaired });
+                    found(Finding { table: options.table.clone(), key, kind, repaired });
                 }
                 let mut keys: Vec<&Value> = page.iter().map(|expected| &expected.row_key.0).collect();
                 keys.dedup();
                 verified.rows += keys.len() as u64;
-                progress(&verified);
+                progress(verified);
                 match keys.last() {
                     Some(last) => behind = Some(Json((*last).clone())),
                     None => break,
@@ -122,19 +155,7 @@ impl Audit {
     }
 
     async fn page(&self, source: &Source, behind: &Option<Json<Value>>) -> Result<Vec<Expected>, Error> {
-        let Table { name, partition_key, processed_at, .. } = &*self.outbox.table;
-        let statement = format!(
-            "WITH rows AS MATERIALIZED ({rows})
-             SELECT {key} AS row_key, event.topic, event.key, event.payload::text AS payload,
-                    EXISTS (SELECT FROM {name} AS o WHERE o.{partition_key}::text = event.topic || ':' || event.key
-                            AND o.{processed_at} IS NULL) AS in_flight
-             FROM rows CROSS JOIN LATERAL {events}(rows.canon) AS event ORDER BY {columns}",
-            rows = source.page(behind.is_none()),
-            key = source.key_of("(rows.canon)"),
-            events = source.events,
-            columns = source.columns("(rows.canon)"),
-        );
-        sqlx::query_as(AssertSqlSafe(statement))
+        sqlx::query_as(AssertSqlSafe(self.expected(source, &source.page(behind.is_none()))))
             .bind(behind)
             .bind(i64::from(self.outbox.options.page_rows))
             .fetch_all(&self.outbox.pool)
@@ -142,34 +163,73 @@ impl Audit {
             .attempted(|| format!("read a page of {}", source.table))
     }
 
-    /// `None` when the document is right, or its events are still on their way.
-    async fn compare(&self, expected: &Expected, verified: &mut Verified) -> Result<Option<FindingKind>, Error> {
-        if expected.in_flight {
-            verified.in_flight += 1;
-            return Ok(None);
+    /// A query of the documents that `rows` should have.
+    fn expected(&self, source: &Source, rows: &str) -> String {
+        let Table { name, partition_key, processed_at, .. } = &*self.outbox.table;
+        format!(
+            "WITH rows AS MATERIALIZED ({rows})
+             SELECT {key} AS row_key, event.topic, event.key, event.payload::text AS payload,
+                    EXISTS (SELECT FROM {name} AS o WHERE o.{partition_key}::text = event.topic || ':' || event.key
+                            AND o.{processed_at} IS NULL) AS in_flight
+             FROM rows CROSS JOIN LATERAL {events}(rows.canon) AS event ORDER BY {columns}",
+            key = source.key_of("(rows.canon)"),
+            events = source.events,
+            columns = source.columns("(rows.canon)"),
+        )
+    }
+
+    /// A row may have changed, and its event been relayed, between the look at it and the look at its document. Only a
+    /// difference from a row that stood still is one.
+    async fn look_again(&self, source: &Source, first: &Expected) -> Result<Compared, Error> {
+        const LOOKS_MAX: u32 = 5;
+        let mut before = first.payload.clone();
+        for _ in 0..LOOKS_MAX {
+            let documents: Vec<Expected> = sqlx::query_as(AssertSqlSafe(self.expected(source, &source.row())))
+                .bind(&first.row_key)
+                .fetch_all(&self.outbox.pool)
+                .await
+                .attempted(|| format!("read a row of {} again", source.table))?;
+            let same = |expected: &&Expected| (&expected.topic, &expected.key) == (&first.topic, &first.key);
+            let Some(now) = documents.iter().find(same) else { break };
+            match self.compare(now).await? {
+                Compared::Different(kind) if now.payload == before => return Ok(Compared::Different(kind)),
+                Compared::Different(_) => before.clone_from(&now.payload),
+                settled => return Ok(settled),
+            }
         }
-        verified.documents += 1;
+        Ok(Compared::InFlight)
+    }
+
+    async fn compare(&self, expected: &Expected) -> Result<Compared, Error> {
+        if expected.in_flight {
+            return Ok(Compared::InFlight);
+        }
+        let unfit = |why: String| Ok(Compared::Different(FindingKind::Unfit(why)));
         let Some(route) = self.outbox.options.routes.get(&expected.topic) else {
-            return Ok(Some(FindingKind::Unfit(format!("no route for topic {}", expected.topic))));
+            return unfit(format!("no route for topic {}", expected.topic));
         };
         let made = match document::prepare(route, &expected.payload, 1) {
             Ok(made) => made,
-            Err(unfit) => return Ok(Some(FindingKind::Unfit(unfit.to_string()))),
+            Err(why) => return unfit(why.to_string()),
         };
         let stored = |source| Error::Store { attempt: format!("read {} of {}", made.id, made.container), source };
         let container = self.database.container(&made.container).await.map_err(stored)?;
-        let read = container.read(&made.key, &made.id, &ReadLevel::Quorum).await.map_err(stored)?;
-        let Some(document) = read.0 else {
+        let (document, _) = container.read(&made.key, &made.id, &ReadLevel::Quorum).await.map_err(stored)?;
+        let Some(document) = document else {
             // A withdrawn document expires; then there is nothing to be seen of it.
-            return Ok((!is_withdrawn(&made.body)).then_some(FindingKind::Missing));
+            return Ok(if is_withdrawn(&made.body) {
+                Compared::Equal
+            } else {
+                Compared::Different(FindingKind::Missing)
+            });
         };
-        let version = decide::version(&document, &route.version_field).map_err(stored)?;
-        Ok(match version {
-            Some(version) if version > made.version => Some(FindingKind::Ahead { stored: version }),
-            Some(version) if version == made.version => {
-                (content(&document.body) != content(&made.body)).then_some(FindingKind::Differs)
+        Ok(match decide::version(&document, &route.version_field).map_err(stored)? {
+            Some(version) if version > made.version => Compared::Different(FindingKind::Ahead { stored: version }),
+            Some(version) if version == made.version && content(&document.body) == content(&made.body) => {
+                Compared::Equal
             }
-            stored => Some(FindingKind::Behind { stored }),
+            Some(version) if version == made.version => Compared::Different(FindingKind::Differs),
+            stored => Compared::Different(FindingKind::Behind { stored }),
         })
     }
 
@@ -180,7 +240,7 @@ impl Audit {
             FindingKind::Missing | FindingKind::Behind { .. } | FindingKind::Differs => 0,
         };
         let attempt = || format!("touch the row of {}:{}", expected.topic, expected.key);
-        let mut touch = self.outbox.pool.begin().await.attempted(attempt)?;
+        let mut touch = self.outbox.begin().await.attempted(attempt)?;
         sqlx::query("SELECT set_config('feedmill.version_floor', $1, true)")
             .bind(floor.to_string())
             .execute(&mut *touch)

@@ -1,7 +1,9 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use feedmill_clock::{Clock, Entropy, SystemClock};
-use feedmill_outbox::Lifetime;
+use feedmill_outbox::{Lifetime, Outbox};
+use sqlx::Row;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{World, post, uuid};
@@ -31,6 +33,31 @@ async fn a_crash_between_write_and_mark_repeats_an_idempotent_write() {
     }
     assert_eq!((total.relayed, total.written), (2, 0));
     assert_eq!(world.document("posts_v2", &uuid(1), &uuid(1)).await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_claim_abandoned_at_any_point_leaves_no_transaction_behind() {
+    let Some(world) = World::new("a_claim_abandoned_at_any_point_leaves_no_transaction_behind").await else { return };
+    world.users(1).await;
+    world.sql(&post(1)).await;
+    let pool = feedmill_outbox::connect(&world.url, 1).await.unwrap();
+    let outbox = Outbox::open(pool.clone(), world.options(), Arc::new(world.manual.clone())).await.unwrap();
+    let relay = world.relay(&outbox);
+    for polls in 1..60 {
+        world.sql("UPDATE posts SET body = body || 'x'").await;
+        {
+            let mut step = Box::pin(relay.step());
+            for _ in 0..polls {
+                if futures::poll!(&mut step).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        // The time of an open transaction stands still.
+        let alone = sqlx::raw_sql("SELECT now() = statement_timestamp()").fetch_one(&pool).await.unwrap();
+        assert!(alone.get::<bool, _>(0), "the connection is in a transaction, abandoned after {polls} polls");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -70,7 +70,6 @@ async fn a_column_that_is_not_there_is_refused_by_name() {
     let Some(world) = World::new("a_column_that_is_not_there_is_refused_by_name").await else { return };
     for (table, words) in [
         (TableOptions { sequence: "posiiton".to_owned(), ..TableOptions::default() }, "posiiton"),
-        (TableOptions { name: "outbocks".to_owned(), ..TableOptions::default() }, "outbocks"),
         (TableOptions { id: "id\" FROM users; --".to_owned(), ..TableOptions::default() }, "no column"),
     ] {
         let options = Options { table, ..world.options() };
@@ -78,4 +77,9 @@ async fn a_column_that_is_not_there_is_refused_by_name() {
         let Err(error @ Error::Settings(_)) = opened else { panic!("{words}: was not refused") };
         assert!(error.to_string().contains(words), "{error}");
     }
+    let table = TableOptions { name: "outbocks".to_owned(), ..TableOptions::default() };
+    let options = Options { table, ..world.options() };
+    let opened = Outbox::open(world.pool.clone(), options, Arc::new(world.manual.clone())).await;
+    let Err(error @ Error::NoTable(_)) = opened else { panic!("a table that is not there was not refused") };
+    assert!(error.to_string().contains("outbocks"), "{error}");
 }

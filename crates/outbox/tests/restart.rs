@@ -1,11 +1,12 @@
 use feedmill_outbox::Lifetime;
+use feedmill_test_servers::Postgres;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Server, World};
+use crate::support::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_restart_of_postgres_in_the_middle_is_waited_out() {
-    let Some(server) = Server::own("a_restart_of_postgres_in_the_middle_is_waited_out") else { return };
+    let Some(server) = Postgres::own("a_restart_of_postgres_in_the_middle_is_waited_out") else { return };
     let world = World::on(&server).await;
     world.users(10).await;
     world

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use feedmill_outbox::{Audit, FindingKind, Verified};
+use feedmill_outbox::{Audit, Finding, FindingKind, Verified};
 use feedmill_store_api::{Database, DocumentId, Operation, PartitionKey};
 use tokio_util::sync::CancellationToken;
 
@@ -20,9 +20,11 @@ async fn overwrite(world: &World, n: u32, version: Option<i64>) {
     container.write(&key, operation).await.expect("a write");
 }
 
-async fn audit(world: &World, repair: bool) -> Verified {
+async fn audit(world: &World, repair: bool) -> (Verified, Vec<Finding>) {
     let audit = Audit::new(world.outbox().await, Arc::new(world.store.clone()));
-    audit.run(repair, &CancellationToken::new(), |_| {}).await.expect("a comparison")
+    let mut findings = Vec::new();
+    let verified = audit.run(repair, &CancellationToken::new(), |finding| findings.push(finding), |_| {}).await;
+    (verified.expect("a comparison"), findings)
 }
 
 #[tokio::test]
@@ -35,13 +37,13 @@ async fn every_kind_of_difference_is_found_and_repaired_by_an_event() {
     world.sql("UPDATE posts SET body = 'second'").await;
     let relay = world.relay(&world.outbox().await);
     world.settle(&relay).await;
-    assert_eq!(audit(&world, false).await.findings, []);
+    assert_eq!(audit(&world, false).await.1, []);
     overwrite(&world, 1, None).await;
     overwrite(&world, 2, Some(1)).await;
     overwrite(&world, 3, Some(2)).await;
     overwrite(&world, 4, Some(90)).await;
-    let found = audit(&world, true).await;
-    let kinds: Vec<&FindingKind> = found.findings.iter().map(|finding| &finding.kind).collect();
+    let (verified, found) = audit(&world, true).await;
+    let kinds: Vec<&FindingKind> = found.iter().map(|finding| &finding.kind).collect();
     assert_eq!(
         kinds,
         [
@@ -51,10 +53,11 @@ async fn every_kind_of_difference_is_found_and_repaired_by_an_event() {
             &FindingKind::Ahead { stored: 90 }
         ]
     );
-    assert!(found.findings.iter().all(|finding| finding.repaired));
-    assert_eq!(audit(&world, false).await.in_flight, 4);
+    assert!(found.iter().all(|finding| finding.repaired));
+    assert_eq!((verified.rows, verified.documents, verified.findings, verified.repaired), (6, 6, 4, 4));
+    assert_eq!(audit(&world, false).await.0.in_flight, 4);
     world.settle(&relay).await;
-    assert_eq!((audit(&world, false).await.findings, found.rows, found.documents), (Vec::new(), 6, 6));
+    assert_eq!(audit(&world, false).await.1, []);
     let fourth = world.document("posts_v2", &uuid(4), &uuid(4)).await.unwrap();
     assert_eq!((fourth["version"].as_i64(), fourth["text"].as_str()), (Some(91), Some("second")));
 }
@@ -70,5 +73,31 @@ async fn a_withdrawn_document_that_expired_is_not_missed() {
     let tombstone = world.document("posts_v2", &uuid(1), &uuid(1)).await.unwrap();
     assert!(tombstone["ttl"].as_i64().unwrap() > 7 * 24 * 3_600 && tombstone.get("text").is_none());
     overwrite(&world, 1, None).await;
-    assert_eq!(audit(&world, true).await.findings, []);
+    assert_eq!(audit(&world, true).await.1, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_changes_while_it_is_compared_is_no_finding() {
+    let Some(world) = World::new("a_row_that_changes_while_it_is_compared_is_no_finding").await else { return };
+    world.users(1).await;
+    for n in 1..=20 {
+        world.sql(&post(n)).await;
+    }
+    let relay = world.relay(&world.outbox().await);
+    world.settle(&relay).await;
+    let stop = CancellationToken::new();
+    let churning = tokio::spawn({
+        let (stop, pool) = (stop.clone(), world.pool.clone());
+        async move {
+            while !stop.is_cancelled() {
+                sqlx::raw_sql("UPDATE posts SET body = body || 'x'").execute(&pool).await.expect("an update");
+                relay.step().await.expect("a step");
+            }
+        }
+    });
+    for _ in 0..40 {
+        assert_eq!(audit(&world, false).await.1, []);
+    }
+    stop.cancel();
+    churning.await.expect("no panic");
 }

@@ -5,6 +5,7 @@
 //! they refuse to be fast or clever. Read `source.rs` first, then `ldbc/` or `generate/`, then `loader/`, then
 //! `expected/`.
 
+pub mod canon;
 pub mod expected;
 pub mod generate;
 pub mod ic;

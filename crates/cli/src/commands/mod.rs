@@ -9,7 +9,9 @@ pub(crate) mod feed;
 pub(crate) mod import;
 mod listing;
 pub(crate) mod notifications;
+pub(crate) mod outbox;
 pub(crate) mod run;
+pub(crate) mod verify;
 
 use crate::args::{Args, Command};
 use crate::error::Result;
@@ -27,6 +29,8 @@ pub(crate) async fn dispatch(args: Args) -> Result<()> {
         Command::Notifications(args) => Box::pin(notifications::run(&args, &settings()?)).await,
         Command::Counters(args) => Box::pin(counters::run(&args, &settings()?)).await,
         Command::Export(args) => Box::pin(export::run(&args, &settings()?)).await,
+        Command::Outbox(args) => Box::pin(outbox::run(args, settings()?)).await,
+        Command::Verify(args) => Box::pin(verify::run(args, settings()?)).await,
         Command::Import(args) => Box::pin(import::run(&args, &settings()?)).await,
     }
 }

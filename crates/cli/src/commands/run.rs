@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use feedmill_engine::Lifetime;
+use feedmill_engine::{Lifetime, StartFrom};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Serving;
@@ -8,7 +8,7 @@ use crate::error::{Failure, Result};
 use crate::output::summary_line;
 use crate::running::Running;
 use crate::settings::Settings;
-use crate::{store, wiring};
+use crate::{redis, store, wiring};
 
 /// Runs all processors on a store, until stopped
 ///
@@ -16,16 +16,23 @@ use crate::{store, wiring};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: feedmill run --data-dir ./store --until-caught-up")]
 pub(crate) struct Args {
-    /// Ends after this time, such as 5m or 90s
-    #[arg(long = "for", value_name = "TIME", value_parser = duration, conflicts_with = "until_caught_up")]
-    duration: Option<Duration>,
-
-    /// Ends once nothing is left to do
-    #[arg(long)]
-    until_caught_up: bool,
+    #[command(flatten)]
+    until: Until,
 
     #[command(flatten)]
     pub(crate) serving: Serving,
+}
+
+/// When a command ends that would run for ever.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Until {
+    /// Ends after this time, such as 5m or 90s
+    #[arg(long = "for", value_name = "TIME", value_parser = duration, conflicts_with = "until_caught_up")]
+    pub(crate) duration: Option<Duration>,
+
+    /// Ends once nothing is left to do
+    #[arg(long)]
+    pub(crate) until_caught_up: bool,
 }
 
 fn duration(text: &str) -> std::result::Result<Duration, String> {
@@ -37,9 +44,10 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
 
 pub(crate) async fn run(args: Args, settings: Settings) -> Result<()> {
     let running = Running::prepare(&settings).await?;
+    let cache = redis::cache(&settings, &running.entropy)?;
     let store::Opened { database, failed } = store::open_existing(&settings, running.clock.clone()).await?;
     store::provision(&*database, &settings).await?;
-    let lifetime = match (args.duration, args.until_caught_up) {
+    let lifetime = match (args.until.duration, args.until.until_caught_up) {
         (Some(duration), _) => Lifetime::For(duration),
         (None, false) => Lifetime::UntilStopped,
         (None, true) => {
@@ -48,10 +56,13 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Result<()> {
             Lifetime::UntilCaughtUp { quiet }
         }
     };
-    let engine = wiring::engine(&settings, database, running.clock.clone(), running.entropy.clone());
+    let mut engine = wiring::engine(&settings, database, running.clock.clone(), running.entropy.clone());
+    for processor in cache.iter().flat_map(|cache| feedmill_cache::processors(cache, StartFrom::Now)) {
+        engine.add(processor);
+    }
     let summary = running.process(engine, lifetime, failed, None).await?;
     running.screen.say(&summary_line(&summary));
-    if args.until_caught_up && running.stop.is_cancelled() {
+    if args.until.until_caught_up && running.stop.is_cancelled() {
         let error = anyhow::anyhow!("stopped before everything had caught up");
         return Err(Failure::failed(error, "the same command again goes on where this one stopped"));
     }

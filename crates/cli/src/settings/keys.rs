@@ -1,5 +1,13 @@
 use serde_json::Value;
 
+/// Tables whose keys are the customer's to choose.
+const OPEN: [&[&str]; 1] = [&["outbox", "routes"]];
+
+/// Whether `key` lies within such a table.
+pub(crate) fn is_open(key: &[String]) -> bool {
+    OPEN.iter().any(|open| key.len() > open.len() && key.iter().zip(*open).all(|(part, open)| part == open))
+}
+
 /// Every key of a tree of settings, sections included, as `section.key`.
 pub(crate) fn known(defaults: &Value) -> Vec<String> {
     let mut keys = Vec::new();

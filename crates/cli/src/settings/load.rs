@@ -34,6 +34,9 @@ pub(crate) fn load(given: &Given) -> Result<Settings, SettingsError> {
 fn apply(tree: &mut Value, entry: Entry) -> Result<Settings, SettingsError> {
     let Entry { key: path, value, text, place } = entry;
     let key = path.join(".");
+    if keys::is_open(&path) {
+        make_slot(tree, &path);
+    }
     if slot_of(tree, &path).is_none() {
         let nearest = keys::nearest(&key, &keys::known(tree)).map(str::to_owned);
         return Err(SettingsError::Unknown { place, key, nearest });
@@ -55,6 +58,15 @@ fn apply(tree: &mut Value, entry: Entry) -> Result<Settings, SettingsError> {
         key,
         reason: typed.to_string(),
     })
+}
+
+/// Makes the tables on the way that are not there.
+fn make_slot(tree: &mut Value, key: &[String]) {
+    let mut inner = tree;
+    for part in key {
+        let Value::Object(members) = inner else { return };
+        inner = members.entry(part).or_insert_with(|| Value::Object(Default::default()));
+    }
 }
 
 fn slot_of<'t>(tree: &'t mut Value, key: &[String]) -> Option<&'t mut Value> {
@@ -124,6 +136,22 @@ mod tests {
         assert!(matches!(load(&given), Err(SettingsError::Unknown { nearest: None, .. })));
         let given = Given { overrides: vec![set("store.databse", "x")], ..Given::default() };
         assert_eq!(error(&given), "--set store.databse=x: there is no setting store.databse");
+    }
+
+    #[test]
+    fn a_route_of_the_customers_own_is_added_to_those_there_are() {
+        let (_file, mut given) = file(
+            "[outbox.routes.order]\ncontainer = 'orders'\nkey_field = 'orderId'\nid = '{orderId}'\n\
+             [outbox.routes.post.characters_max]\ntext = 9\n",
+        );
+        given.overrides = vec![set("outbox.routes.order.version_field", "v")];
+        let routes = load(&given).unwrap().outbox.routes;
+        assert_eq!((routes["order"].container.as_str(), routes["order"].version_field.as_str()), ("orders", "v"));
+        assert_eq!(routes["post"].characters_max["text"], 9);
+        assert!(routes["post"].mirror && routes.contains_key("follow"));
+
+        let (_file, given) = file("[outbox.routes.order]\ncontainer = 'orders'\nkey = 'orderId'\n");
+        assert!(error(&given).starts_with("FILE:1:16: outbox.routes.order: unknown field `key`"), "{}", error(&given));
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub(crate) struct Settings {
     pub(crate) user_feed: feedmill_user_feed::Options,
     pub(crate) counters: feedmill_counters::Options,
     pub(crate) notifications: feedmill_notifications::Options,
+    pub(crate) cache: feedmill_cache::Options,
+    pub(crate) postgres: PostgresOptions,
+    pub(crate) outbox: feedmill_outbox::Options,
     pub(crate) loader: feedmill_workload::loader::Options,
     pub(crate) generate: feedmill_workload::generate::Options,
     pub(crate) telemetry: feedmill_telemetry::Options,
@@ -41,6 +44,22 @@ pub(crate) struct StoreOptions {
     /// Physical partitions of each new container that grows with the customer; each is one feed range. Default 4. Containers
     /// that are there keep theirs.
     pub(crate) partitions: u32,
+}
+
+/// Where the canonical database is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PostgresOptions {
+    /// File that holds the database's address. Default `none`: FEEDMILL_POSTGRES_URL has it, which counts before the file.
+    pub(crate) url_file: String,
+    /// Connections at most. Default 8; never fewer than the relays need.
+    pub(crate) connections_max: u32,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self { url_file: "none".to_owned(), connections_max: 8 }
+    }
 }
 
 impl Default for StoreOptions {

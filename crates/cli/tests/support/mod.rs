@@ -1,12 +1,18 @@
 //! Runs the binary and reads what it leaves.
 
+mod database;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use feedmill_workload::expected::{self, Expected, Sources, visible};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
+
+pub(crate) use database::Database;
 
 /// What a command said and how it ended.
 #[derive(Debug)]
@@ -96,6 +102,29 @@ impl Store {
     /// Every document of a container, in the order of the export.
     pub(crate) fn export(&self, container: &str) -> Vec<Value> {
         lines(&self.run(&["export", container]).succeeded())
+    }
+
+    /// Every projection is the pure function of the sources; `when` says so in a failure.
+    pub(crate) fn assert_projections(&self, sources: &Sources, options: expected::Options, now: Timestamp, when: &str) {
+        let expected = Expected::new(sources, options, now);
+        for container in ["userFeed", "counters", "notifications", "publicProfiles"] {
+            let mut found = BTreeMap::new();
+            for document in self.export(container).iter().filter_map(|document| visible(document, now)) {
+                found.insert(document["id"].as_str().unwrap().to_owned(), document);
+            }
+            // A count of nothing is 0, whether or not somebody wrote it down.
+            found.retain(|_, document| container != "counters" || document["value"] != 0);
+            let expected = expected.documents(container).filter(|(_, document)| document["value"] != 0);
+            let expected: BTreeMap<String, Value> = expected.collect();
+            let only_in = |some: &BTreeMap<String, Value>, others: &BTreeMap<String, Value>| -> Vec<String> {
+                some.keys().filter(|id| !others.contains_key(*id)).cloned().collect()
+            };
+            let (missing, extra) = (only_in(&expected, &found), only_in(&found, &expected));
+            assert!(missing.is_empty() && extra.is_empty(), "{container} {when}: missing {missing:?}, extra {extra:?}");
+            for (id, document) in &expected {
+                assert_eq!(&found[id], document, "{container} {when}: {id}");
+            }
+        }
     }
 
     pub(crate) fn catch_up(&self, more: &[&str]) {

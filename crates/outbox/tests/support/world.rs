@@ -5,11 +5,12 @@ use feedmill_clock::{Clock, Entropy, ManualClock, SystemClock};
 use feedmill_local_store::LocalStore;
 use feedmill_outbox::{Audit, Outbox, PgPool, Relay};
 use feedmill_store_api::{ContainerSpec, Database, DefaultTtl, DocumentId, PartitionKey, ReadLevel};
+use feedmill_test_servers::Postgres;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 use tokio_util::sync::CancellationToken;
 
-use super::{Faulty, Server};
+use super::Faulty;
 
 /// A migrated database and a store with the source containers.
 pub(crate) struct World {
@@ -24,11 +25,11 @@ pub(crate) struct World {
 impl World {
     /// `None` where there is no PostgreSQL.
     pub(crate) async fn new(test: &str) -> Option<Self> {
-        Some(Self::on(Server::shared(test)?).await)
+        Some(Self::on(Postgres::shared(test)?).await)
     }
 
-    pub(crate) async fn on(server: &Server) -> Self {
-        let url = server.database().await;
+    pub(crate) async fn on(server: &Postgres) -> Self {
+        let url = server.database();
         let pool = feedmill_outbox::connect(&url, 20).await.expect("the new database answers");
         feedmill_outbox::migrate(&pool).await.expect("migrations apply to an empty database");
         let store = LocalStore::memory(feedmill_local_store::Options::default(), Arc::new(SystemClock));
@@ -107,8 +108,9 @@ impl World {
     /// Every canonical row has the document it should have.
     pub(crate) async fn assert_documents_are_right(&self) {
         let audit = Audit::new(self.outbox().await, Arc::new(self.store.clone()));
-        let verified = audit.run(false, &CancellationToken::new(), |_| {}).await.expect("a comparison");
-        assert_eq!((verified.in_flight, verified.findings), (0, Vec::new()));
+        let found = |finding| panic!("{finding:?}");
+        let verified = audit.run(false, &CancellationToken::new(), found, |_| {}).await.expect("a comparison");
+        assert_eq!(verified.in_flight, 0);
         assert!(verified.documents > 0, "nothing was compared");
     }
 

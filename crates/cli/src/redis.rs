@@ -1,0 +1,26 @@
+use feedmill_cache::Cache;
+use feedmill_clock::Entropy;
+use secrecy::ExposeSecret;
+
+use crate::address::Address;
+use crate::error::{Failure, Result};
+use crate::settings::Settings;
+
+const ADDRESS: Address = Address {
+    server: "Redis",
+    variable: "FEEDMILL_REDIS_URL",
+    setting: "cache.url_file",
+    schemes: ["redis://", "rediss://"],
+    hint: "FEEDMILL_REDIS_URL, or the file that cache.url_file names, says where Redis is: rediss://:PASSWORD@HOST:PORT/; \
+           cache.enabled=false does without",
+};
+
+/// The cache, where the settings want one. Redis itself may come later.
+pub(crate) fn cache(settings: &Settings, entropy: &Entropy) -> Result<Option<Cache>> {
+    if !settings.cache.enabled {
+        return Ok(None);
+    }
+    let url = ADDRESS.read(&settings.cache.url_file)?;
+    let cache = Cache::open(url.expose_secret(), settings.cache.clone(), entropy.clone());
+    cache.map(Some).map_err(|error| Failure::misuse(error, ADDRESS.hint))
+}

@@ -1,0 +1,47 @@
+use std::sync::Arc;
+
+use feedmill_clock::Entropy;
+use feedmill_store_api::Database;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Error, Lifetime, Outbox, Progress, Relay, Summary};
+
+/// The relays of one process, as many as `relays` says: while one waits for the store, another claims.
+///
+/// They need no more of each other than relays in different processes do.
+pub struct Relays(Vec<Relay>);
+
+impl Relays {
+    pub fn new(outbox: &Outbox, database: &Arc<dyn Database>, entropy: &Entropy) -> Self {
+        let relay = |_| Relay::new(outbox.clone(), Arc::clone(database), entropy.clone());
+        Self((0..outbox.options.relays).map(relay).collect())
+    }
+
+    pub fn progress(&self) -> Vec<Progress> {
+        self.0.iter().map(Relay::progress).collect()
+    }
+
+    /// Runs all of them to the end of `lifetime`, or until `stop`. The first error stops the others in order.
+    pub async fn run(self, lifetime: Lifetime, stop: CancellationToken) -> Result<Summary, Error> {
+        let stop = stop.child_token();
+        let mut running = JoinSet::new();
+        for relay in self.0 {
+            let stop = stop.clone();
+            running.spawn(async move { relay.run(lifetime, stop).await });
+        }
+        let mut together = Ok(Summary::default());
+        while let Some(ended) = running.join_next().await {
+            let ended = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+            match (ended, &mut together) {
+                (Ok(summary), Ok(sum)) => *sum = *sum + summary,
+                (Err(error), Ok(_)) => {
+                    stop.cancel();
+                    together = Err(error);
+                }
+                (_, Err(_)) => {}
+            }
+        }
+        together
+    }
+}

@@ -1,0 +1,58 @@
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Ends a server and removes its directory once our end of its standard input closes: dropped, panicked or killed, it is the
+/// same to it.
+pub(crate) struct Keeper {
+    _waiting: Child,
+}
+
+impl Keeper {
+    /// `stop` is run with `sh`, in `/`, with `DIR` in its environment.
+    pub(crate) fn start(dir: &Path, stop: &Command) -> Self {
+        let waiting = Command::new("sh")
+            .env("DIR", dir)
+            .args(["-c", "cat > /dev/null; \"$@\"; rm -rf \"$DIR\"", "sh"])
+            .arg(stop.get_program())
+            .args(stop.get_args())
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh");
+        Self { _waiting: waiting }
+    }
+}
+
+/// A directory of this process that nobody else has.
+pub(crate) fn directory(server: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("feedmill-{server}-{}-{}", std::process::id(), free_port()));
+    std::fs::create_dir(&dir).expect("a temporary directory");
+    dir
+}
+
+/// Somebody else may take it between this look and its use.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+pub(crate) fn skip_without(test: &str, package: &str, there: bool) {
+    if !there {
+        // Not through the print macros, which a passing test swallows.
+        let _told = writeln!(std::io::stderr(), "skipped: {test}: {package} is not installed here");
+    }
+}
+
+/// The first of these folders, or of the path, that has the program.
+pub(crate) fn folder_with(program: &str, first: Vec<PathBuf>) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    first.into_iter().chain(std::env::split_paths(&path)).find(|folder| folder.join(program).exists())
+}
+
+pub(crate) fn run(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().expect("a program that starts");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
