@@ -25,7 +25,7 @@ const CRATES: &[(u8, &str, &[&str])] = &[
     (2, "notifications", &["documents", "engine", "store-api"]),
     (2, "testing", &["documents", "engine", "store-api", "clock", "local-store"]),
     (2, "cache", &["documents", "engine", "store-api", "clock"]),
-    (2, "gateway", &["local-store", "store-api"]),
+    (2, "gateway", &["local-store", "query", "store-api", "clock"]),
     (2, "workload", &["documents", "store-api", "clock"]),
     (
         3,
@@ -62,6 +62,7 @@ const BELOW_LAYER_4: &[&str] = &[
     "engine",
     "cosmos",
     "local-store",
+    "gateway",
     "index",
     "user-feed",
     "counters",

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use feedmill_telemetry::Port;
 
-use crate::commands::{completions, config, counters, demo, export, feed, import, notifications, outbox, run, verify};
+use crate::commands::{completions, config, counters, demo, export, feed, import, notifications, outbox, run, store, verify};
 use crate::settings::{Given, Override};
 
 /// Keeps feeds, counters and notifications true to the change feed they come from
@@ -56,6 +56,7 @@ pub(crate) enum Command {
     Import(import::Args),
     Outbox(outbox::Args),
     Verify(verify::Args),
+    Store(store::Args),
     Config(config::Args),
     Completions(completions::Args),
 }

@@ -31,13 +31,18 @@ pub(crate) async fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<O
     if account::is_named(settings) {
         return account::open(settings, true).await;
     }
-    let store = match folder(settings) {
-        None => LocalStore::memory(settings.local_store.clone(), clock),
+    let store = open_whole(settings, clock)?;
+    Ok(Opened { database: store.database(&settings.store.database).await?, failed: store.failed() })
+}
+
+/// The embedded store with all its databases.
+pub(crate) fn open_whole(settings: &Settings, clock: Arc<dyn Clock>) -> Result<LocalStore> {
+    match folder(settings) {
+        None => Ok(LocalStore::memory(settings.local_store.clone(), clock)),
         Some(folder) => LocalStore::open(&folder, settings.local_store.clone(), clock).map_err(|error| {
             Failure::failed(error, "a store on disk is one process's at a time; --data-dir names another folder")
-        })?,
-    };
-    Ok(Opened { database: store.database(&settings.store.database).await?, failed: store.failed() })
+        }),
+    }
 }
 
 /// Opens the store of the settings where there is one already: a folder mistyped is not a new store.

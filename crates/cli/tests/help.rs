@@ -3,7 +3,8 @@ use crate::support::feedmill;
 /// The help of every command, one after the other.
 #[test]
 fn the_whole_help() {
-    let commands = ["demo", "run", "feed", "notifications", "counters", "export", "import", "config", "completions"];
+    let commands =
+        ["demo", "run", "feed", "notifications", "counters", "export", "import", "store", "config", "completions"];
     let outbox = ["migrate", "schema", "run", "status", "show", "retry", "skip", "sweep", "snapshot"];
     let outbox = std::iter::once("outbox".to_owned()).chain(outbox.map(|command| format!("outbox {command}")));
     let verify = ["verify", "verify sources"].map(str::to_owned);
@@ -32,6 +33,7 @@ fn help_lists_every_command() {
         "import",
         "outbox",
         "verify",
+        "store",
         "config",
         "completions",
         "help",

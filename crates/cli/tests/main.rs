@@ -13,5 +13,6 @@ mod kill;
 mod ldbc;
 mod outbox;
 mod outbox_kill;
+mod sdks;
 mod secrets;
 mod support;

@@ -46,7 +46,11 @@ impl ChangeFeed for CosmosContainer {
                 }
                 // Beginning, because what else is given here would go out with every request that the token does not name.
                 FeedStart::Position(position) => {
-                    (ChangeFeedStartFrom::Beginning, Some(token::of_position(&self.rid, range, position)))
+                    (ChangeFeedStartFrom::Beginning, Some(token::of_position(&self.rid, range, position, None)))
+                }
+                FeedStart::PositionSince { position, since } => {
+                    let token = token::of_position(&self.rid, range, position, Some(*since));
+                    (ChangeFeedStartFrom::Beginning, Some(token))
                 }
             };
             let mut options =

@@ -7,6 +7,7 @@ use azure_core::base64::{decode_url_safe, encode_url_safe};
 use azure_data_cosmos::feed::ContinuationToken;
 use azure_data_cosmos::models::EffectivePartitionKey;
 use feedmill_store_api::{FeedRange, Position};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 const PREFIX: &str = "c1.";
@@ -23,6 +24,16 @@ struct Root {
     kind: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     active_tokens: Vec<Active>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start_from: Option<StartFrom>,
+}
+
+/// Goes out with every page beside the etag.
+#[derive(Serialize, Deserialize)]
+struct StartFrom {
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,8 +43,17 @@ struct Active {
     server_continuation: String,
 }
 
-/// The token that goes on with `range` after the page that ended at `position`.
-pub(crate) fn of_position(container_rid: &str, range: &FeedRange, position: &Position) -> ContinuationToken {
+/// The token that goes on with `range` after the page that ended at `position`, without what was written before `since`.
+pub(crate) fn of_position(
+    container_rid: &str,
+    range: &FeedRange,
+    position: &Position,
+    since: Option<Timestamp>,
+) -> ContinuationToken {
+    let start_from = since.map(|since| StartFrom {
+        kind: "point_in_time".to_owned(),
+        value: Some(since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+    });
     let active = Active {
         min_epk: range.min().to_owned(),
         max_epk: range.max().to_owned(),
@@ -42,7 +62,7 @@ pub(crate) fn of_position(container_rid: &str, range: &FeedRange, position: &Pos
     let token = Token {
         op: "ChangeFeed".to_owned(),
         rid: container_rid.to_owned(),
-        root: Root { kind: "unordered_merge".to_owned(), active_tokens: vec![active] },
+        root: Root { kind: "unordered_merge".to_owned(), active_tokens: vec![active], start_from },
     };
     let json = serde_json::to_vec(&token).expect("strings make JSON");
     ContinuationToken::from_string(format!("{PREFIX}{}", encode_url_safe(json)))
@@ -101,7 +121,19 @@ mod tests {
     #[test]
     fn the_etag_of_a_lease_goes_into_a_token_and_comes_out_as_it_was() {
         let position = Position::new("\"1234\"");
-        let token = of_position("AAAAAIAAAAA=", &range(), &position);
+        let token = of_position("AAAAAIAAAAA=", &range(), &position, None);
+        assert_eq!(position_of(&token, &range()), Ended::At(position));
+    }
+
+    #[test]
+    fn a_time_to_start_from_stays_in_the_token() {
+        let (position, since) = (Position::new("\"7\""), Timestamp::from_second(1_763_699_999).unwrap());
+        let token = of_position("A", &range(), &position, Some(since));
+        let start_from = decode(token.as_str()).unwrap().root.start_from.unwrap();
+        assert_eq!(
+            (start_from.kind.as_str(), start_from.value.as_deref()),
+            ("point_in_time", Some("2025-11-21T04:39:59Z"))
+        );
         assert_eq!(position_of(&token, &range()), Ended::At(position));
     }
 
@@ -124,7 +156,7 @@ mod tests {
 
     #[test]
     fn bounds_that_differ_by_zeros_at_the_end_are_one() {
-        let token = of_position("A", &FeedRange::new("80", "FF").unwrap(), &Position::new("\"1\""));
+        let token = of_position("A", &FeedRange::new("80", "FF").unwrap(), &Position::new("\"1\""), None);
         assert_eq!(position_of(&token, &FeedRange::new("8000", "FF").unwrap()), Ended::At(Position::new("\"1\"")));
     }
 

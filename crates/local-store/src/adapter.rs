@@ -25,9 +25,8 @@ impl LocalContainer {
         operations: &[Prepared],
     ) -> Result<std::result::Result<Committed, Refused>> {
         let core = &self.0;
-        let (_, partition) = core.locate(key)?;
         core.room().await?;
-        let outcome = commit(core, partition, key, operations)?;
+        let outcome = commit(core, key, operations)?;
         match &outcome {
             Ok(committed) => {
                 core.synced(committed.ticket).await?;
@@ -103,13 +102,13 @@ impl Documents for LocalContainer {
         page: &'a PageRequest,
         level: &'a ReadLevel,
     ) -> BoxFuture<'a, Result<QueryPage>> {
-        Box::pin(async move { scan::query(&self.0, scope, query, page, level) })
+        Box::pin(async move { scan::query(&self.0, &scope.into(), query, page, level) })
     }
 }
 
 impl ChangeFeed for LocalContainer {
     fn feed_ranges(&self) -> BoxFuture<'_, Result<Vec<FeedRange>>> {
-        Box::pin(async { Ok(self.0.partitions.iter().map(|partition| partition.range.clone()).collect()) })
+        Box::pin(async { Ok(self.0.layout().partitions.iter().map(|partition| partition.range.clone()).collect()) })
     }
 
     fn read_page<'a>(

@@ -37,6 +37,36 @@ impl Catalog {
         self.add(&format!("{CONTAINERS}{database}/{}", spec.name), spec.clone())
     }
 
+    /// Sorted.
+    pub(crate) fn databases(&self) -> Result<Vec<String>, Error> {
+        let prefix = DATABASES.as_bytes();
+        let view = self.0.view();
+        let mut cursor =
+            view.cursor(Table::State, prefix, &after_prefix(prefix).unwrap_or_default(), Direction::Forward);
+        let mut names = Vec::new();
+        while cursor.advance().map_err(|failure| unavailable(&failure))? {
+            let name = std::str::from_utf8(&cursor.key()[prefix.len()..]);
+            names.push(name.map_err(|error| corrupt("read a database's name").with_source(error))?.to_owned());
+        }
+        Ok(names)
+    }
+
+    pub(crate) fn remove_container(&self, database: u32, name: &str) -> Result<Ticket, Error> {
+        let mut batch = Batch::default();
+        batch.remove(Table::State, format!("{CONTAINERS}{database}/{name}").into_bytes());
+        self.0.apply(batch).map_err(|failure| unavailable(&failure).perhaps_applied())
+    }
+
+    /// With all its containers.
+    pub(crate) fn remove_database(&self, name: &str, database: u32) -> Result<Ticket, Error> {
+        let mut batch = Batch::default();
+        batch.remove(Table::State, format!("{DATABASES}{name}").into_bytes());
+        for (_, spec) in self.containers(database)? {
+            batch.remove(Table::State, format!("{CONTAINERS}{database}/{}", spec.name).into_bytes());
+        }
+        self.0.apply(batch).map_err(|failure| unavailable(&failure).perhaps_applied())
+    }
+
     /// Sorted by name.
     pub(crate) fn containers(&self, database: u32) -> Result<Vec<(u32, ContainerSpec)>, Error> {
         let prefix = format!("{CONTAINERS}{database}/").into_bytes();

@@ -1,9 +1,11 @@
+use std::sync::Arc;
+
 use feedmill_store_api::{Change, Error, ErrorKind, FeedPage, FeedRange, FeedStart, Position};
 
 use crate::container::Core;
-use crate::epk::bound_bytes;
+use crate::epk::{bound_bytes, last_part_below, part_of};
 use crate::error::{corrupt, invalid, unavailable};
-use crate::keys::{self, Record, Version};
+use crate::keys::{self, Bucket, Record, Version};
 use crate::partition::Partition;
 use crate::read::render;
 use crate::storage::{Cursor, Direction, Table, View};
@@ -11,34 +13,42 @@ use crate::storage::{Cursor, Direction, Table, View};
 /// One page of the latest-version feed.
 ///
 /// The version table is the log: a newer version of a document replaces its older one there, a delete removes it. It is kept
-/// in [`keys::BUCKETS`] parts by effective key; a page merges those that its range touches.
+/// in [`keys::Buckets`] by effective key; a page merges those that its range touches.
 pub(crate) fn read_page(
     core: &Core,
     range: &FeedRange,
     start: &FeedStart,
     items_max: usize,
 ) -> Result<FeedPage, Error> {
-    let partition = partition_of(core, range)?;
+    let partition = &*partition_of(core, range)?;
     // Before the view, so that the view has everything up to here; what is newer is left to the next page.
     let head_lsn = partition.head_lsn();
     let empty = |lsn| page(core, partition, Vec::new(), lsn, head_lsn);
     let after_lsn = match start {
         FeedStart::Now => return Ok(empty(head_lsn)),
         FeedStart::Beginning | FeedStart::Time(_) => 0,
-        FeedStart::Position(position) => lsn_of(core, range, position, head_lsn)?,
+        FeedStart::Position(position) | FeedStart::PositionSince { position, .. } => {
+            lsn_of(core, range, position, head_lsn)?
+        }
+    };
+    let since_seconds = match start {
+        FeedStart::Time(since) | FeedStart::PositionSince { since, .. } => Some(since.as_second()),
+        _ => None,
     };
     if after_lsn == head_lsn {
         return Ok(empty(head_lsn));
     }
-    let view = partition.shard.view();
+    let view = core.shard.view();
     let (lower, upper) = (bound_bytes(range.min()), bound_bytes(range.max()));
     let upto = Version::after(head_lsn);
     let mut merge = Merge::default();
-    for bucket in keys::bucket(&lower)..=last_bucket(&upper) {
-        let from = match start {
-            FeedStart::Time(time) => first_since(core, &*view, bucket, time.as_second(), upto)?,
-            _ => Version::after(after_lsn),
-        };
+    for bucket in part_of(&lower, core.buckets.0)..=last_part_below(&upper, core.buckets.0) {
+        let bucket = Bucket(bucket);
+        let mut from = Version::after(after_lsn);
+        if let Some(seconds) = since_seconds {
+            // Also after a merge, when times fall along the page: along a bucket they never do.
+            from = from.max(first_since(core, &*view, bucket, seconds, upto)?);
+        }
         let (from, to) = (keys::version(bucket, from), keys::version(bucket, upto));
         merge.add(view.cursor(Table::Versions, &from, &to, Direction::Forward))?;
     }
@@ -52,9 +62,9 @@ pub(crate) fn read_page(
         covered = version.lsn();
         let inside = record.effective_key >= lower.as_slice() && record.effective_key < upper.as_slice();
         if inside && record.is_live(now_seconds) {
-            let body = render(core, partition, version, &record);
+            let body = render(core, version, &record);
             bytes += body.len();
-            let (etag, timestamp_seconds) = (partition.etag(version), record.timestamp_seconds);
+            let (etag, timestamp_seconds) = (version.etag(), record.timestamp_seconds);
             changes.push(Change { lsn: covered, timestamp_seconds, etag, body });
         }
         merge.advance()?;
@@ -72,8 +82,8 @@ fn page(core: &Core, partition: &Partition, changes: Vec<Change>, lsn: u64, head
     }
 }
 
-fn partition_of<'c>(core: &'c Core, range: &FeedRange) -> Result<&'c Partition, Error> {
-    core.partitions.iter().find(|partition| partition.range.contains(range)).ok_or_else(|| {
+fn partition_of(core: &Core, range: &FeedRange) -> Result<Arc<Partition>, Error> {
+    core.layout().around(range).map(Arc::clone).ok_or_else(|| {
         let text = format!("read the feed of {} in {range}: the range is not within one partition", core.name());
         Error::new(ErrorKind::Gone, text)
     })
@@ -93,17 +103,9 @@ fn lsn_of(core: &Core, range: &FeedRange, position: &Position, head_lsn: u64) ->
     }
 }
 
-/// The part of the log that the last key below `upper` is in.
-fn last_bucket(upper: &[u8]) -> u8 {
-    let bucket = keys::bucket(upper);
-    // `upper` itself is outside; where it is the very beginning of its part, so is the part.
-    let at_start = upper.first().is_some_and(|&byte| byte >> 2 == bucket && byte & 3 == 0);
-    if at_start && upper[1..].iter().all(|&byte| byte == 0) { bucket.saturating_sub(1) } else { bucket }
-}
-
-/// The first version in a part of the log that was written at `seconds` or later. Times never fall along the log, so this
-/// is a binary search: its cost does not depend on how much was written before.
-fn first_since(core: &Core, view: &dyn View, bucket: u8, seconds: i64, upto: Version) -> Result<Version, Error> {
+/// The first version in a part of the log that was written at `seconds` or later. Times never fall along it, so this is a
+/// binary search: its cost does not depend on how much was written before.
+fn first_since(core: &Core, view: &dyn View, bucket: Bucket, seconds: i64, upto: Version) -> Result<Version, Error> {
     let to = keys::version(bucket, upto);
     let (mut low, mut high) = (0, upto.0);
     while low < high {

@@ -6,7 +6,6 @@ use crate::container::Core;
 use crate::database::LocalStore;
 use crate::error::unavailable;
 use crate::keys::{self, Pointer, Record};
-use crate::partition::Partition;
 use crate::storage::{Direction, Table, View};
 
 /// Where what is stored contradicts itself.
@@ -17,23 +16,23 @@ impl LocalStore {
     /// Reads everything in the databases that were opened and compares: each document has exactly its version, its index
     /// entries and its expiry, nothing is left over, no version is newer than the head.
     ///
-    /// For tests and for doubts: it holds up all writers of a partition while that is read, and its memory grows with it.
+    /// For tests and for doubts: it holds up all writers of a container while that is read, and its memory grows with it.
     pub fn check(&self) -> Result<Vec<Damage>, Error> {
         let mut damage = Vec::new();
         for core in self.cores() {
-            for partition in &core.partitions {
-                check_partition(&core, partition, &mut damage)?;
-            }
+            check_container(&core, &mut damage)?;
         }
         Ok(damage)
     }
 }
 
-fn check_partition(core: &Core, partition: &Partition, damage: &mut Vec<Damage>) -> Result<(), Error> {
-    let writer = partition.writer.lock();
-    let view = partition.shard.view();
+fn check_container(core: &Core, damage: &mut Vec<Damage>) -> Result<(), Error> {
+    // Nobody splits, merges or commits meanwhile.
+    let layout = core.layout.read();
+    let writers: Vec<_> = layout.partitions.iter().map(|partition| partition.writer.lock()).collect();
+    let view = core.shard.view();
     let mut expected = [Table::Versions, Table::Index, Table::Expiry].map(|table| (table, BTreeSet::new()));
-    let mut say = |what: String| damage.push(Damage(format!("{} {}: {what}", core.name(), partition.range)));
+    let mut say = |what: String| damage.push(Damage(format!("{}: {what}", core.name())));
 
     for (key, value) in entries(&*view, Table::Documents)? {
         let Some(pointer) = Pointer::decode(&value) else {
@@ -41,7 +40,8 @@ fn check_partition(core: &Core, partition: &Partition, damage: &mut Vec<Damage>)
             continue;
         };
         let (effective_key, id) = key.split_at(core.schema.effective_key_bytes().min(key.len()));
-        let version_key = keys::version(keys::bucket(effective_key), pointer.version);
+        let bucket = core.buckets.of(effective_key);
+        let version_key = keys::version(bucket, pointer.version);
         let stored = view.get(Table::Versions, &version_key).map_err(|failure| unavailable(&failure))?;
         let record = stored.as_deref().and_then(|bytes| Record::decode(bytes, core.schema.effective_key_bytes()));
         let Some(record) = record else {
@@ -50,8 +50,10 @@ fn check_partition(core: &Core, partition: &Partition, damage: &mut Vec<Damage>)
         };
         let body: Option<serde_json::Value> = serde_json::from_slice(record.body).ok();
         let same_id = body.as_ref().and_then(|body| body["id"].as_str()).is_some_and(|found| found.as_bytes() == id);
+        let home = layout.partitions.iter().position(|partition| !partition.is_below(effective_key));
+        let head_lsn = home.map_or(0, |at| writers[at].head.lsn);
         let same = record.created == pointer.created && record.expires_seconds == pointer.expires_seconds;
-        if !same_id || !same || record.effective_key != effective_key || pointer.version.lsn() > writer.head.lsn {
+        if !same_id || !same || record.effective_key != effective_key || pointer.version.lsn() > head_lsn {
             say(format!("document {:?} and its version {:?} differ", String::from_utf8_lossy(id), pointer.version));
         }
         let [(_, versions), (_, index), (_, expiry)] = &mut expected;
@@ -61,7 +63,7 @@ fn check_partition(core: &Core, partition: &Partition, damage: &mut Vec<Damage>)
             entry.extend(pointer.version.0.to_be_bytes());
             index.insert(entry);
         }
-        expiry.extend(pointer.expires_seconds.map(|at| keys::expiry(at, pointer.version)));
+        expiry.extend(pointer.expires_seconds.map(|at| keys::expiry(bucket, at, pointer.version)));
     }
     for (table, mut missing) in expected {
         for (mut key, value) in entries(&*view, table)? {

@@ -1,11 +1,12 @@
 use feedmill_store_api::{ETag, Error, PartitionKey, RequestCharge, SessionToken};
+use parking_lot::MutexGuard;
 
 use crate::batch::{Prepared, Verb};
 use crate::container::Core;
 use crate::epk::EffectiveKey;
 use crate::error::{corrupt, unavailable};
 use crate::keys::{self, Head, Pointer, Record, Version};
-use crate::partition::Partition;
+use crate::partition::{Partition, Writer};
 use crate::schema::NewDocument;
 use crate::storage::{Batch, Table, Ticket, View};
 use crate::ttl;
@@ -48,19 +49,34 @@ enum Content {
 /// The outer error means that the storage has failed.
 pub(crate) fn commit(
     core: &Core,
-    partition: &Partition,
     key: &PartitionKey,
     operations: &[Prepared],
 ) -> Result<Result<Committed, Refused>, Error> {
-    let effective_key = EffectiveKey::of(key);
-    let mut writer = partition.writer.lock();
+    let effective_key = core.effective_key(key)?;
+    loop {
+        let partition = core.partition(&effective_key);
+        let writer = partition.writer.lock();
+        // Split or merged since it was found: its successors know what it knew.
+        if !writer.retired {
+            return commit_to(core, &partition, writer, &effective_key, operations);
+        }
+    }
+}
+
+fn commit_to(
+    core: &Core,
+    partition: &Partition,
+    mut writer: MutexGuard<'_, Writer>,
+    effective_key: &EffectiveKey,
+    operations: &[Prepared],
+) -> Result<Result<Committed, Refused>, Error> {
     let lsn = writer.head.lsn + 1;
     // Never before the last commit's: readers search the log by time.
     let timestamp_seconds = core.now_seconds().max(writer.head.timestamp_seconds);
     let head = Head { lsn, timestamp_seconds };
 
-    let view = partition.shard.view();
-    let mut step = Step { core, partition, effective_key: &effective_key, head, view: &*view, targets: Vec::new() };
+    let view = core.shard.view();
+    let mut step = Step { core, partition, effective_key, head, view: &*view, targets: Vec::new() };
     let mut etags = Vec::with_capacity(operations.len());
     let mut charge = RequestCharge::ZERO;
     for (index, operation) in operations.iter().enumerate() {
@@ -78,7 +94,7 @@ pub(crate) fn commit(
     let mut batch = Batch::default();
     let leaves_a_version = step.write(operations, &mut batch)?;
     if !leaves_a_version {
-        batch.put(Table::State, Head::KEY.to_vec(), head.encode());
+        batch.put(Table::State, Head::key(partition.id), head.encode());
     }
     let due = writer.next_expiry_seconds.is_some_and(|at| at <= timestamp_seconds);
     let mut next_expiry_seconds = writer.next_expiry_seconds;
@@ -86,7 +102,7 @@ pub(crate) fn commit(
         let touched = |document: &[u8]| {
             step.targets.iter().any(|target| document.get(effective_key.len()..) == Some(target.id.as_bytes()))
         };
-        next_expiry_seconds = ttl::purge(core, &*view, timestamp_seconds, touched, &mut batch)?;
+        next_expiry_seconds = ttl::purge(core, &partition.buckets, &*view, timestamp_seconds, touched, &mut batch)?;
     }
     for document in operations.iter().filter_map(|operation| operation.document.as_ref()) {
         let expires = ttl::expires_seconds(timestamp_seconds, document.lives_seconds);
@@ -94,7 +110,7 @@ pub(crate) fn commit(
     }
     drop(view);
 
-    let ticket = partition.shard.apply(batch).map_err(|failure| unavailable(&failure).perhaps_applied())?;
+    let ticket = core.shard.apply(batch).map_err(|failure| unavailable(&failure).perhaps_applied())?;
     writer.head = head;
     writer.next_expiry_seconds = next_expiry_seconds;
     partition.publish(lsn);
@@ -126,7 +142,7 @@ impl<'a> Step<'a> {
             Content::Stored(pointer) => Some((pointer.version, pointer.created)),
             Content::New { operation, created } => Some((self.version(operation), created)),
         };
-        let etag = current.map(|(version, _)| self.partition.etag(version));
+        let etag = current.map(|(version, _)| version.etag());
         if let Err(error) = operation.check(self.core.name(), etag.as_ref()) {
             return Ok(Err(error));
         }
@@ -146,11 +162,11 @@ impl<'a> Step<'a> {
         };
         let created = current.map_or(version, |(_, created)| created);
         self.targets[at].now = Content::New { operation: index, created };
-        Ok(Ok((Some(self.partition.etag(version)), cost)))
+        Ok(Ok((Some(version.etag()), cost)))
     }
 
     fn version(&self, operation: usize) -> Version {
-        Version::new(self.head.lsn, operation)
+        Version::new(self.head.lsn, self.partition.id, operation)
     }
 
     fn target(&mut self, id: &'a str) -> Result<usize, Error> {
@@ -171,7 +187,7 @@ impl<'a> Step<'a> {
     }
 
     fn record_size(&self, pointer: Pointer) -> Result<(usize, u32), Error> {
-        let key = keys::version(keys::bucket(self.effective_key), pointer.version);
+        let key = keys::version(self.core.buckets.of(self.effective_key), pointer.version);
         let found = self.view.get(Table::Versions, &key).map_err(|failure| unavailable(&failure))?;
         let record = found.as_deref().and_then(|bytes| Record::decode(bytes, self.effective_key.len()));
         Ok(record.map_or((0, 0), |record| (record.body.len(), record.indexed_values)))
@@ -218,13 +234,14 @@ impl<'a> Step<'a> {
             effective_key: self.effective_key,
             body: &document.body,
         };
-        batch.put(Table::Versions, keys::version(keys::bucket(self.effective_key), version), record.encode());
+        let bucket = self.core.buckets.of(self.effective_key);
+        batch.put(Table::Versions, keys::version(bucket, version), record.encode());
         for (index, values) in (0..).zip(&document.index_values) {
             let entry = keys::index(self.effective_key, index, values, created);
             batch.put(Table::Index, entry, version.0.to_be_bytes().to_vec());
         }
         if let Some(at) = expires_seconds {
-            batch.put(Table::Expiry, keys::expiry(at, version), key.clone());
+            batch.put(Table::Expiry, keys::expiry(bucket, at, version), key.clone());
         }
         batch.put(Table::Documents, key, Pointer { version, created, expires_seconds }.encode());
     }
@@ -243,7 +260,8 @@ pub(crate) fn remove_version(
     kept: &[Vec<u8>],
     batch: &mut Batch,
 ) -> Result<(), Error> {
-    let version_key = keys::version(keys::bucket(effective_key), old.version);
+    let bucket = core.buckets.of(effective_key);
+    let version_key = keys::version(bucket, old.version);
     if !core.schema.indexes.is_empty() {
         let found = view.get(Table::Versions, &version_key).map_err(|failure| unavailable(&failure))?;
         let record = found.as_deref().and_then(|bytes| Record::decode(bytes, effective_key.len()));
@@ -255,7 +273,7 @@ pub(crate) fn remove_version(
         }
     }
     if let Some(at) = old.expires_seconds {
-        batch.remove(Table::Expiry, keys::expiry(at, old.version));
+        batch.remove(Table::Expiry, keys::expiry(bucket, at, old.version));
     }
     batch.remove(Table::Versions, version_key);
     Ok(())

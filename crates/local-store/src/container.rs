@@ -2,16 +2,19 @@ use std::sync::Arc;
 
 use feedmill_clock::Clock;
 use feedmill_store_api::{Error, PartitionKey};
+use parking_lot::RwLock;
 
 use crate::charge::ChargeOptions;
 use crate::epk::EffectiveKey;
 use crate::error::unavailable;
+use crate::keys::Buckets;
+use crate::layout::{self, Layout};
 use crate::options::Options;
 use crate::partition::{Partition, Place};
 use crate::rid;
 use crate::scan::PlanCache;
 use crate::schema::Schema;
-use crate::storage::{Failure, Storage, Ticket, Wait};
+use crate::storage::{Failure, Shard, ShardId, Storage, Ticket, Wait};
 
 /// One container: what it is, where it lies, and what everything else here needs to work on it.
 pub(crate) struct Core {
@@ -20,8 +23,10 @@ pub(crate) struct Core {
     pub(crate) rid: String,
     pub(crate) database_rid: String,
     pub(crate) schema: Schema,
-    /// In key order.
-    pub(crate) partitions: Vec<Partition>,
+    pub(crate) shard: Arc<dyn Shard>,
+    pub(crate) buckets: Buckets,
+    /// Held for writing by whoever splits or merges, never across a wait.
+    pub(crate) layout: RwLock<Arc<Layout>>,
     pub(crate) plans: PlanCache,
     pub(crate) options: Arc<Options>,
     storage: Arc<dyn Storage>,
@@ -36,14 +41,13 @@ impl Core {
         options: &Arc<Options>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let count = schema.spec.partitions;
-        let partitions = (0..u16::try_from(count).unwrap_or(u16::MAX)).map(|index| {
-            let effective_key_bytes = schema.effective_key_bytes();
-            let at = Place { container: id, name: &schema.spec.name, index, count, effective_key_bytes };
-            Partition::open(&**storage, at)
-        });
+        let shard = storage.shard(ShardId(id));
+        let place = Place { name: &schema.spec.name, effective_key_bytes: schema.effective_key_bytes() };
+        let layout = Layout::open(&*shard.view(), &schema.spec, place)?;
         Ok(Self {
-            partitions: partitions.collect::<Result<_, _>>()?,
+            shard,
+            buckets: layout::buckets(&schema.spec),
+            layout: RwLock::new(Arc::new(layout)),
             database_id,
             id,
             rid: rid::container(database_id, id),
@@ -68,11 +72,19 @@ impl Core {
         self.clock.now().as_second()
     }
 
-    /// Where a key's documents are, once the key is known to fit the container.
-    pub(crate) fn locate(&self, key: &PartitionKey) -> Result<(EffectiveKey, &Partition), Error> {
+    /// Of a key that fits the container.
+    pub(crate) fn effective_key(&self, key: &PartitionKey) -> Result<EffectiveKey, Error> {
         self.schema.check_key(key)?;
-        let effective_key = EffectiveKey::of(key);
-        Ok((effective_key, Partition::of_key(&self.partitions, &effective_key)))
+        Ok(EffectiveKey::of(key))
+    }
+
+    pub(crate) fn layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.layout.read())
+    }
+
+    /// Where a key's documents are at this moment.
+    pub(crate) fn partition(&self, key: &EffectiveKey) -> Arc<Partition> {
+        Arc::clone(self.layout.read().of_key(key))
     }
 
     /// Waits until there is room for more.

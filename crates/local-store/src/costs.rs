@@ -12,6 +12,7 @@ use feedmill_store_api::{
 use jiff::Timestamp;
 
 use crate::LocalStore;
+use crate::epk::boundary;
 use crate::options::Options;
 use crate::storage::{CountingStorage, Reads};
 
@@ -83,8 +84,8 @@ async fn a_part_of_a_range_does_not_cost_the_whole() {
     let world = World::new().await;
     world.fill(64, 100, "").await;
     let mut changes = 0;
-    for (low, high) in [("", "04"), ("04", "08"), ("1C", "20"), ("3C", "FF")] {
-        let range = FeedRange::new(low, high).unwrap();
+    for sixteenth in [0, 1, 7, 15] {
+        let range = FeedRange::new(boundary(sixteenth, 16), boundary(sixteenth + 1, 16)).unwrap();
         let (found, reads) = world.page_reads(&range, &FeedStart::Beginning, 10_000).await;
         assert!(reads <= found + 2, "{reads} entries for {found} changes of {range}");
         changes += found;
@@ -93,6 +94,27 @@ async fn a_part_of_a_range_does_not_cost_the_whole() {
     // Narrower than a part of the log: that part is what it costs.
     let (found, reads) = world.page_reads(&FeedRange::new("20", "21").unwrap(), &FeedStart::Beginning, 10_000).await;
     assert!(reads <= 1_600, "{reads} entries for {found} changes");
+}
+
+#[tokio::test]
+async fn a_partition_costs_no_more_for_having_been_split_or_merged() {
+    let world = World::new().await;
+    world.fill(64, 20, "").await;
+    for _ in 0..3 {
+        let range = world.container.feed_ranges().await.unwrap()[0].clone();
+        world.store.split("costs", "c", &range).await.unwrap();
+        let reads = world.reads.take();
+        assert!(reads <= 16, "{reads} entries for a split");
+    }
+    for range in world.container.feed_ranges().await.unwrap() {
+        let (found, reads) = world.page_reads(&range, &FeedStart::Beginning, 10_000).await;
+        assert!(found > 0 && reads <= found + 16, "{reads} entries for {found} changes of {range}");
+    }
+    let ranges = world.container.feed_ranges().await.unwrap();
+    world.store.merge("costs", "c", &ranges[0], &ranges[1]).await.unwrap();
+    assert!(world.reads.take() <= 16);
+    let (found, reads) = world.page_reads(&ranges[0], &FeedStart::Beginning, 20).await;
+    assert!(found == 20 && reads <= 40, "{reads} entries for {found} changes");
 }
 
 #[tokio::test]

@@ -14,7 +14,6 @@ use crate::container::{Core, finish};
 use crate::directory::Directory;
 use crate::error::{OpenError, unavailable};
 use crate::options::Options;
-use crate::partition::Partition;
 use crate::rid;
 use crate::schema::Schema;
 use crate::storage::{DiskStorage, MemoryStorage, Opening, Storage, Ticket};
@@ -33,6 +32,8 @@ struct Inner {
     options: Arc<Options>,
     clock: Arc<dyn Clock>,
     databases: Mutex<BTreeMap<String, Arc<LocalDatabase>>>,
+    /// Held while something is added to the catalog: it numbers databases and containers in one sequence.
+    adding: Arc<Mutex<()>>,
 }
 
 /// What a store holds and has done.
@@ -71,7 +72,8 @@ impl LocalStore {
     }
 
     pub(crate) fn over(storage: Arc<dyn Storage>, options: Options, clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Arc::new(Inner { storage, options: Arc::new(options), clock, databases: Mutex::default() }) }
+        let (databases, adding) = (Mutex::default(), Arc::default());
+        Self { inner: Arc::new(Inner { storage, options: Arc::new(options), clock, databases, adding }) }
     }
 
     /// The database of this name; created when it is missing.
@@ -88,8 +90,11 @@ impl LocalStore {
         let (done, closed) = oneshot::channel();
         let storage = Arc::clone(&self.inner.storage);
         let closing = std::thread::Builder::new().name("feedmill:close".to_owned()).spawn(move || {
+            let closed = storage.close();
+            // Whoever is told may open the directory again at once.
+            drop(storage);
             // Whoever dropped the future does not want to know.
-            let _gone = done.send(storage.close());
+            let _gone = done.send(closed);
         });
         closing.map_err(|error| {
             Error::new(ErrorKind::Unavailable, "start a thread that closes the store").with_source(error)
@@ -115,8 +120,48 @@ impl LocalStore {
     pub fn stats(&self) -> Stats {
         let usage = self.inner.storage.usage();
         let cores = self.cores();
-        let commits = cores.iter().flat_map(|core| &core.partitions).map(Partition::head_lsn).sum();
+        let commits = cores.iter().map(|core| core.layout().commits()).sum();
         Stats { documents: usage.documents, bytes: usage.bytes, commits, syncs: usage.syncs }
+    }
+
+    pub(crate) fn find(&self, database: &str, container: &str) -> Option<Arc<Core>> {
+        let databases = self.inner.databases.lock();
+        databases.get(database)?.containers.lock().get(container).map(Arc::clone)
+    }
+
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.inner.storage
+    }
+
+    pub(crate) async fn synced(&self, ticket: Ticket) -> Result<()> {
+        synced(self.storage(), ticket).await
+    }
+
+    /// Takes a database out of the catalog; its containers, whose documents are still there.
+    pub(crate) fn forget_database(&self, name: &str) -> Result<Option<(Vec<Arc<Core>>, Ticket)>> {
+        if Catalog::of(self.storage()).database(name)?.is_none() {
+            return Ok(None);
+        }
+        // Opened, so that what has to be erased is known.
+        let (database, _made) = self.inner.database(name)?;
+        let mut databases = self.inner.databases.lock();
+        let mut containers = database.containers.lock();
+        let ticket = Catalog::of(self.storage()).remove_database(name, database.id)?;
+        databases.remove(name);
+        Ok(Some((std::mem::take(&mut *containers).into_values().collect(), ticket)))
+    }
+
+    /// As [`Self::forget_database`], of one container.
+    pub(crate) fn forget_container(&self, database: &str, name: &str) -> Result<Option<(Arc<Core>, Ticket)>> {
+        if Catalog::of(self.storage()).database(database)?.is_none() {
+            return Ok(None);
+        }
+        let (database, _made) = self.inner.database(database)?;
+        let mut containers = database.containers.lock();
+        let Some(core) = containers.get(name).map(Arc::clone) else { return Ok(None) };
+        let ticket = Catalog::of(self.storage()).remove_container(database.id, name)?;
+        containers.remove(name);
+        Ok(Some((core, ticket)))
     }
 
     /// All containers that are in use; for [`crate::check`].
@@ -138,7 +183,10 @@ impl Inner {
         let catalog = Catalog::of(&*self.storage);
         let (id, ticket) = match catalog.database(name)? {
             Some(id) => (id, None),
-            None => catalog.add_database(name).map(|(id, ticket)| (id, Some(ticket)))?,
+            None => {
+                let _adding = self.adding.lock();
+                catalog.add_database(name).map(|(id, ticket)| (id, Some(ticket)))?
+            }
         };
         let mut containers = BTreeMap::new();
         for (container, spec) in catalog.containers(id)? {
@@ -153,6 +201,7 @@ impl Inner {
             storage: Arc::clone(&self.storage),
             options: Arc::clone(&self.options),
             clock: Arc::clone(&self.clock),
+            adding: Arc::clone(&self.adding),
         });
         databases.insert(name.to_owned(), Arc::clone(&database));
         Ok((database, ticket))
@@ -166,6 +215,7 @@ struct LocalDatabase {
     storage: Arc<dyn Storage>,
     options: Arc<Options>,
     clock: Arc<dyn Clock>,
+    adding: Arc<Mutex<()>>,
 }
 
 impl LocalDatabase {
@@ -177,7 +227,10 @@ impl LocalDatabase {
             return Ok((if unchanged { Provisioned::Unchanged } else { Provisioned::Differs(differences) }, None));
         }
         let schema = Schema::new(spec.clone())?;
-        let (id, ticket) = Catalog::of(&*self.storage).add_container(self.id, spec)?;
+        let (id, ticket) = {
+            let _adding = self.adding.lock();
+            Catalog::of(&*self.storage).add_container(self.id, spec)?
+        };
         let core = Core::open((self.id, id), schema, &self.storage, &self.options, &self.clock)?;
         containers.insert(spec.name.clone(), Arc::new(core));
         Ok((Provisioned::Created, Some(ticket)))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::OpenError;
 
 /// What this program writes and reads.
-const FORMAT: &str = "feedmill-store 1";
+const FORMAT: &str = "feedmill-store 2";
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
 

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use feedmill_store_api::{KeyPart, PartitionKey};
+use feedmill_store_api::{FeedRange, KeyPart, PartitionKey};
 
 /// Bytes of one component's hash.
 pub(crate) const HASH_BYTES: usize = 16;
@@ -56,17 +56,52 @@ impl fmt::Debug for EffectiveKey {
     }
 }
 
-/// Lower bound of the partition `index` of `count` that split the key space evenly, in hex; the bounds of the whole are
-/// `""` and `FF`.
+/// Where `index` of `count` equal parts of the key space begins, as feed ranges are written; `""` and `FF` are the bounds of
+/// the whole.
 pub(crate) fn boundary(index: u32, count: u32) -> String {
     match index {
         0 => String::new(),
-        _ if index == count => "FF".to_owned(),
+        _ if index >= count => "FF".to_owned(),
         _ => {
+            // One below the part's share: the service cuts in two at 1FFF…, not at 2000….
             let (index, count) = (u128::from(index), u128::from(count));
-            format!("{:032X}", SPACE_MAX / count * index + SPACE_MAX % count * index / count)
+            let (quotient, remainder) = ((SPACE_MAX + 1) / count, (SPACE_MAX + 1) % count);
+            format!("{:032X}", quotient * index + (remainder * index).div_ceil(count) - 1)
         }
     }
+}
+
+/// In which of `count` equal parts a key or a bound lies: the last one that does not begin above it.
+pub(crate) fn part_of(bytes: &[u8], count: u16) -> u16 {
+    part_of_hash(hash_of(bytes), count)
+}
+
+/// The last of `count` equal parts that has keys below this bound.
+pub(crate) fn last_part_below(bound: &[u8], count: u16) -> u16 {
+    part_of_hash(hash_of(bound).saturating_sub(1), count)
+}
+
+fn hash_of(bytes: &[u8]) -> u128 {
+    let mut hash = [0; HASH_BYTES];
+    for (to, from) in hash.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    u128::from_be_bytes(hash)
+}
+
+fn part_of_hash(hash: u128, count: u16) -> u16 {
+    // Twelve bits more than there are: the product is taken in two halves.
+    let (share, count_wide) = (hash.min(SPACE_MAX) + 1, u128::from(count));
+    let (high, low) = (share >> 64, share & u128::from(u64::MAX));
+    let part = (high * count_wide + ((low * count_wide) >> 64)) >> 62;
+    u16::try_from(part).unwrap_or(u16::MAX).min(count - 1)
+}
+
+/// The part of the key space that has this key and nothing else.
+pub fn key_range(key: &PartitionKey) -> FeedRange {
+    let min = EffectiveKey::of(key).to_string();
+    let max = format!("{min}00");
+    FeedRange::new(min, max).expect("hex of any length is below itself with something after it")
 }
 
 /// A bound of a feed range as bytes that compare with effective keys as the hex does.
@@ -164,6 +199,18 @@ mod tests {
         assert_eq!([0, 1, 2].map(|index| boundary(index, 2)), ["", "1FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF", "FF"]);
         let three = [1, 2].map(|index| boundary(index, 3));
         assert_eq!(three, ["15555555555555555555555555555555", "2AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]);
+    }
+
+    #[test]
+    fn a_part_has_the_keys_from_its_boundary_on() {
+        for count in [1, 2, 3, 5, 7, 16, 24, 1_000, 7_680] {
+            for index in [0, 1, 2, count / 3, count / 2, count - 1].into_iter().filter(|&index| index < count) {
+                let lower = hash_of(&bound_bytes(&boundary(u32::from(index), u32::from(count))));
+                assert_eq!(part_of_hash(lower, count), index, "the first key of {index} of {count}");
+                assert_eq!(part_of_hash(lower.saturating_sub(1), count), index.saturating_sub(1), "and the one before");
+            }
+            assert_eq!(last_part_below(&bound_bytes("FF"), count), count - 1);
+        }
     }
 
     #[test]

@@ -1,56 +1,88 @@
 //! Keys and small values as bytes. Numbers in keys are big-endian, so that bytes sort as numbers do.
 
-use crate::epk::EffectiveKey;
+use feedmill_store_api::ETag;
+
+use crate::epk::{EffectiveKey, part_of};
 
 /// Operations of one commit fit into this many bits.
 const OPERATION_BITS: u32 = 7;
 
 const _: () = assert!(feedmill_store_api::limits::BATCH_OPERATIONS_MAX <= 1 << OPERATION_BITS);
 
-/// The change log is kept in this many parts by effective key, so that reading a sixteenth of a partition does not cost a
-/// whole one, while reading all of it needs no more than sixteen places at once.
-pub(crate) const BUCKETS: u8 = 16;
+/// Partitions that a container may have in its life.
+const PARTITION_BITS: u32 = 16;
 
-/// Which write made a document what it is: the commit's LSN and the operation within it.
+/// Which write made a document what it is: the commit's LSN, the partition that gave it, and the operation within it. No
+/// two writes of a container share one; of one key's, the later is the larger, whatever was split or merged in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(pub(crate) u64);
 
 impl Version {
-    pub(crate) fn new(lsn: u64, operation: usize) -> Self {
-        Self(lsn << OPERATION_BITS | operation as u64)
+    pub(crate) fn new(lsn: u64, partition: u16, operation: usize) -> Self {
+        Self(lsn << (PARTITION_BITS + OPERATION_BITS) | u64::from(partition) << OPERATION_BITS | operation as u64)
     }
 
     /// Above every version of `lsn` and below every later one's.
     pub(crate) fn after(lsn: u64) -> Self {
-        Self((lsn + 1) << OPERATION_BITS)
+        Self::new(lsn + 1, 0, 0)
     }
 
     pub(crate) fn lsn(self) -> u64 {
-        self.0 >> OPERATION_BITS
+        self.0 >> (PARTITION_BITS + OPERATION_BITS)
+    }
+
+    pub(crate) fn etag(self) -> ETag {
+        ETag::new(format!("\"{:x}\"", self.0))
+    }
+
+    /// Shorter than the number itself: partitions are few, so they would only push the LSN up.
+    fn write(self, bytes: &mut Vec<u8>) {
+        write_number(bytes, self.lsn() << OPERATION_BITS | self.0 & ((1 << OPERATION_BITS) - 1));
+        write_number(bytes, self.0 >> OPERATION_BITS & ((1 << PARTITION_BITS) - 1));
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<Self> {
+        let (number, partition) = (read_number(bytes)?, u16::try_from(read_number(bytes)?).ok()?);
+        let operation = number & ((1 << OPERATION_BITS) - 1);
+        Some(Self::new(number >> OPERATION_BITS, partition, usize::try_from(operation).ok()?))
     }
 }
 
-/// Which part of the change log a key belongs to.
-pub(crate) fn bucket(effective_key: &[u8]) -> u8 {
-    // The two highest bits are always 0.
-    effective_key.first().map_or(0, |&byte| (byte >> 2).min(BUCKETS - 1))
+/// The change log and the times of expiry are kept in parts by effective key, each of which belongs to one partition. So
+/// reading a part of a partition does not cost all of it, and a split or a merge moves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Buckets(pub(crate) u16);
+
+impl Buckets {
+    pub(crate) fn of(self, effective_key: &[u8]) -> Bucket {
+        Bucket(part_of(effective_key, self.0))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Bucket(pub(crate) u16);
+
+impl Bucket {
+    fn key(self, more: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(2 + more);
+        bytes.extend(self.0.to_be_bytes());
+        bytes
+    }
 }
 
 pub(crate) fn document(key: &EffectiveKey, id: &str) -> Vec<u8> {
     [&**key, id.as_bytes()].concat()
 }
 
-pub(crate) fn version(bucket: u8, version: Version) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(9);
-    bytes.push(bucket);
+pub(crate) fn version(bucket: Bucket, version: Version) -> Vec<u8> {
+    let mut bytes = bucket.key(8);
     bytes.extend(version.0.to_be_bytes());
     bytes
 }
 
 /// The version in a key that [`version`] made.
 pub(crate) fn version_of(key: &[u8]) -> Option<Version> {
-    let (_, version) = key.split_first()?;
-    Some(Version(u64::from_be_bytes(version.try_into().ok()?)))
+    Some(Version(u64::from_be_bytes(key.get(2..)?.try_into().ok()?)))
 }
 
 pub(crate) fn index_prefix(key: &[u8], index: u8) -> Vec<u8> {
@@ -62,17 +94,20 @@ pub(crate) fn index(key: &[u8], index: u8, values: &[u8], created: Version) -> V
     [key, &[index], values, &created.0.to_be_bytes()].concat()
 }
 
-pub(crate) fn expiry(at_seconds: i64, version: Version) -> Vec<u8> {
-    [expiry_bound(at_seconds), version.0.to_be_bytes()].concat()
+pub(crate) fn expiry(bucket: Bucket, at_seconds: i64, version: Version) -> Vec<u8> {
+    let mut bytes = bucket.key(16);
+    bytes.extend(u64::try_from(at_seconds).unwrap_or(0).to_be_bytes());
+    bytes.extend(version.0.to_be_bytes());
+    bytes
 }
 
-/// Below all that expires at this second or later.
-pub(crate) fn expiry_bound(at_seconds: i64) -> [u8; 8] {
-    u64::try_from(at_seconds).unwrap_or(0).to_be_bytes()
+/// All entries of a bucket, in a table where keys begin with one.
+pub(crate) fn bucket_bounds(bucket: Bucket) -> ([u8; 2], [u8; 2]) {
+    (bucket.0.to_be_bytes(), (bucket.0 + 1).to_be_bytes())
 }
 
 pub(crate) fn expiry_of(key: &[u8]) -> Option<i64> {
-    i64::try_from(u64::from_be_bytes(key.first_chunk().copied()?)).ok()
+    i64::try_from(u64::from_be_bytes(key.get(2..)?.first_chunk().copied()?)).ok()
 }
 
 /// What the document table has for an id.
@@ -87,15 +122,14 @@ pub(crate) struct Pointer {
 impl Pointer {
     pub(crate) fn encode(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(12);
-        write_number(&mut bytes, self.version.0);
-        write_number(&mut bytes, self.created.0);
+        self.version.write(&mut bytes);
+        self.created.write(&mut bytes);
         write_number(&mut bytes, expires_number(self.expires_seconds));
         bytes
     }
 
     pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let version = Version(read_number(&mut bytes)?);
-        let created = Version(read_number(&mut bytes)?);
+        let (version, created) = (Version::read(&mut bytes)?, Version::read(&mut bytes)?);
         Some(Self { version, created, expires_seconds: expires_seconds(read_number(&mut bytes)?) })
     }
 
@@ -119,7 +153,7 @@ pub(crate) struct Record<'a> {
 impl<'a> Record<'a> {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(24 + self.effective_key.len() + self.body.len());
-        write_number(&mut bytes, self.created.0);
+        self.created.write(&mut bytes);
         write_number(&mut bytes, u64::try_from(self.timestamp_seconds).unwrap_or(0));
         write_number(&mut bytes, expires_number(self.expires_seconds));
         write_number(&mut bytes, u64::from(self.indexed_values));
@@ -129,7 +163,7 @@ impl<'a> Record<'a> {
     }
 
     pub(crate) fn decode(mut bytes: &'a [u8], effective_key_bytes: usize) -> Option<Self> {
-        let created = Version(read_number(&mut bytes)?);
+        let created = Version::read(&mut bytes)?;
         let timestamp_seconds = i64::try_from(read_number(&mut bytes)?).ok()?;
         let expires_seconds = expires_seconds(read_number(&mut bytes)?);
         let indexed_values = u32::try_from(read_number(&mut bytes)?).ok()?;
@@ -142,7 +176,8 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The newest commit, written down where no document tells of it: nothing but deletions.
+/// The newest commit of a partition, written down where no document tells of it: nothing but deletions, or none yet since
+/// the partition was made from others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) lsn: u64,
@@ -150,7 +185,9 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    pub(crate) const KEY: &'static [u8] = b"head";
+    pub(crate) fn key(partition: u16) -> Vec<u8> {
+        [&b"head"[..], &partition.to_be_bytes()].concat()
+    }
 
     pub(crate) fn encode(self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -201,10 +238,13 @@ mod tests {
 
     #[test]
     fn small_values_come_back_as_they_went_in() {
-        for number in [0, 1, 127, 128, 300, 1 << 40, u64::MAX >> 1] {
+        for number in [0, 1, 127, 128, 300, 1 << 40] {
             for expires_seconds in [None, Some(0), Some(1_700_000_000)] {
-                let pointer = Pointer { version: Version(number), created: Version(number / 2), expires_seconds };
+                let version = Version::new(number, u16::MAX, 99);
+                let created = Version::new(number / 2, 3, 0);
+                let pointer = Pointer { version, created, expires_seconds };
                 assert_eq!(Pointer::decode(&pointer.encode()), Some(pointer));
+                assert_eq!((version.lsn(), created.lsn()), (number, number / 2));
             }
             let head = Head { lsn: number, timestamp_seconds: 7 };
             assert_eq!(Head::decode(&head.encode()), Some(head));
@@ -220,9 +260,9 @@ mod tests {
 
     #[test]
     fn keys_of_the_log_sort_by_lsn_then_operation() {
-        let key = |lsn, operation| version(3, Version::new(lsn, operation));
+        let key = |lsn, operation| version(Bucket(3), Version::new(lsn, 7, operation));
         assert!(key(1, 99) < key(2, 0) && key(255, 0) < key(256, 0) && key(2, 0) < key(2, 1));
-        assert_eq!(version_of(&key(9, 5)), Some(Version::new(9, 5)));
-        assert!(Version::after(9) > Version::new(9, 127) && Version::after(9) <= Version::new(10, 0));
+        assert_eq!(version_of(&key(9, 5)), Some(Version::new(9, 7, 5)));
+        assert!(Version::after(9) > Version::new(9, u16::MAX, 127) && Version::after(9) <= Version::new(10, 0, 0));
     }
 }

@@ -2,7 +2,7 @@
 //! [`feedmill_store_api`], in memory or on disk.
 //!
 //! What it keeps of Cosmos: etags and conditions, one LSN for each commit of a physical partition, the latest-version change
-//! feed, transactional batches, time to live, composite indexes, SQL queries, limits and request charges. What it refuses:
+//! feed, splits and merges of partitions, transactional batches, time to live, composite indexes, SQL queries, limits and request charges. What it refuses:
 //! to be opened by a second process, to acknowledge anything after a write or sync has failed, and queries outside the
 //! subset of `feedmill-query`.
 //!
@@ -19,13 +19,16 @@ mod check;
 mod commit;
 mod container;
 mod continuation;
+mod control;
 #[cfg(test)]
 mod costs;
 mod database;
 mod directory;
+mod drop;
 mod epk;
 mod error;
 mod keys;
+mod layout;
 mod metrics;
 mod options;
 mod partition;
@@ -34,12 +37,15 @@ mod read;
 mod rid;
 mod scan;
 mod schema;
+mod split;
 mod storage;
 mod ttl;
 mod value;
 
 pub use charge::ChargeOptions;
 pub use check::Damage;
+pub use control::PhysicalPartition;
 pub use database::{LocalStore, Stats};
+pub use epk::key_range;
 pub use error::OpenError;
 pub use options::Options;

@@ -1,19 +1,27 @@
-use std::sync::Arc;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use feedmill_store_api::{ETag, Error, FeedRange, SessionToken};
+use feedmill_store_api::{Error, FeedRange, SessionToken};
 use parking_lot::Mutex;
 
-use crate::epk::{EffectiveKey, bound_bytes, boundary};
+use crate::epk::{bound_bytes, boundary};
 use crate::error::{corrupt, unavailable};
-use crate::keys::{self, BUCKETS, Head, Record, Version};
-use crate::storage::{Direction, Shard, ShardId, Storage, Table, View};
+use crate::keys::{self, Bucket, Buckets, Head, Record};
+use crate::layout::Written;
+use crate::storage::{Direction, Table, View};
 
 /// One physical partition of a container: an interval of the key space with its own sequence of commits.
+#[derive(Debug)]
 pub(crate) struct Partition {
+    /// Never given to another partition of the container.
     pub(crate) id: u16,
     pub(crate) range: FeedRange,
-    pub(crate) shard: Arc<dyn Shard>,
+    /// That are its own.
+    pub(crate) buckets: Range<u16>,
+    /// All partitions that it came from, oldest first.
+    pub(crate) ancestors: Vec<u16>,
+    /// LSN of the newest commit of those.
+    pub(crate) base_lsn: u64,
     /// Exclusive.
     upper: Vec<u8>,
     /// LSN of the newest commit that every view opened from now on has.
@@ -22,34 +30,49 @@ pub(crate) struct Partition {
     pub(crate) writer: Mutex<Writer>,
 }
 
+#[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) head: Head,
     /// Nothing expires before.
     pub(crate) next_expiry_seconds: Option<i64>,
+    /// Others have taken its place: nothing may be committed here any more.
+    pub(crate) retired: bool,
 }
 
 impl Partition {
-    /// The partition `index` of `count` as storage has it.
-    pub(crate) fn open(storage: &dyn Storage, at: Place<'_>) -> Result<Self, Error> {
-        let shard = storage.shard(ShardId { container: at.container, partition: at.index });
-        let head = recover_head(&*shard.view(), &at)?;
-        let next_expiry_seconds = next_expiry(&*shard.view(), 0)?;
-        let (lower, upper) = (boundary(u32::from(at.index), at.count), boundary(u32::from(at.index) + 1, at.count));
-        let range = FeedRange::new(lower, upper).map_err(|error| corrupt("split the key space").with_source(error))?;
+    /// The partition as storage has it.
+    pub(crate) fn open(view: &dyn View, buckets: Buckets, written: &Written, at: Place<'_>) -> Result<Self, Error> {
+        let head = recover_head(view, written, &at)?;
+        Self::new(view, buckets, written.clone(), head)
+    }
+
+    /// With `head` as its newest commit.
+    pub(crate) fn new(view: &dyn View, buckets: Buckets, written: Written, head: Head) -> Result<Self, Error> {
+        let bound = |bucket: u16| boundary(u32::from(bucket), u32::from(buckets.0));
+        let (lower, upper) = (bound(written.buckets.start), bound(written.buckets.end));
+        let range = FeedRange::new(lower, upper).map_err(|error| corrupt("cut the key space").with_source(error))?;
+        let next_expiry_seconds = next_expiry(view, &written.buckets)?;
         Ok(Self {
-            id: at.index,
+            id: written.id,
             upper: bound_bytes(FeedRange::max(&range)),
             range,
-            shard,
+            buckets: written.buckets,
+            ancestors: written.ancestors,
+            base_lsn: written.base_lsn,
             head: AtomicU64::new(head.lsn),
-            writer: Mutex::new(Writer { head, next_expiry_seconds }),
+            writer: Mutex::new(Writer { head, next_expiry_seconds, retired: false }),
         })
     }
 
-    /// Of partitions in key order.
-    pub(crate) fn of_key<'p>(partitions: &'p [Self], key: &EffectiveKey) -> &'p Self {
-        let at = partitions.partition_point(|partition| *partition.upper <= **key);
-        &partitions[at.min(partitions.len() - 1)]
+    /// As it is written down.
+    pub(crate) fn written(&self) -> Written {
+        let (buckets, ancestors) = (self.buckets.clone(), self.ancestors.clone());
+        Written { id: self.id, buckets, ancestors, base_lsn: self.base_lsn }
+    }
+
+    /// Whether all keys of the partition are below this one.
+    pub(crate) fn is_below(&self, effective_key: &[u8]) -> bool {
+        self.upper.as_slice() <= effective_key
     }
 
     pub(crate) fn head_lsn(&self) -> u64 {
@@ -64,30 +87,25 @@ impl Partition {
     pub(crate) fn session(&self, lsn: u64) -> SessionToken {
         SessionToken(format!("{}:-1#{lsn}", self.id))
     }
-
-    pub(crate) fn etag(&self, version: Version) -> ETag {
-        ETag::new(format!("\"{:x}-{:x}\"", self.id, version.0))
-    }
 }
 
-/// Which partition of what.
+/// Whose partition, for messages, and how to read its records.
+#[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
-    pub(crate) container: u32,
     pub(crate) name: &'a str,
-    pub(crate) index: u16,
-    pub(crate) count: u32,
     pub(crate) effective_key_bytes: usize,
 }
 
 /// The newest commit is the one of the newest version, or a newer one that left none and wrote itself down.
-fn recover_head(view: &dyn View, at: &Place<'_>) -> Result<Head, Error> {
-    let damaged = || corrupt(format!("read the newest commit of partition {} of {}", at.index, at.name));
+fn recover_head(view: &dyn View, written: &Written, at: &Place<'_>) -> Result<Head, Error> {
+    let damaged = || corrupt(format!("read the newest commit of partition {} of {}", written.id, at.name));
     let mut head = Head::default();
-    if let Some(written) = view.get(Table::State, Head::KEY).map_err(|failure| unavailable(&failure))? {
-        head = Head::decode(&written).ok_or_else(damaged)?;
+    if let Some(found) = view.get(Table::State, &Head::key(written.id)).map_err(|failure| unavailable(&failure))? {
+        head = Head::decode(&found).ok_or_else(damaged)?;
     }
-    for bucket in 0..BUCKETS {
-        let mut cursor = view.cursor(Table::Versions, &[bucket], &[bucket + 1], Direction::Backward);
+    for bucket in written.buckets.clone() {
+        let (from, to) = keys::bucket_bounds(Bucket(bucket));
+        let mut cursor = view.cursor(Table::Versions, &from, &to, Direction::Backward);
         if cursor.advance().map_err(|failure| unavailable(&failure))? {
             let lsn = keys::version_of(cursor.key()).ok_or_else(damaged)?.lsn();
             let record = Record::decode(cursor.value(), at.effective_key_bytes).ok_or_else(damaged)?;
@@ -99,9 +117,15 @@ fn recover_head(view: &dyn View, at: &Place<'_>) -> Result<Head, Error> {
     Ok(head)
 }
 
-/// When the first document expires that does so at `from_seconds` or later.
-pub(crate) fn next_expiry(view: &dyn View, from_seconds: i64) -> Result<Option<i64>, Error> {
-    let mut cursor = view.cursor(Table::Expiry, &keys::expiry_bound(from_seconds), &[u8::MAX; 8], Direction::Forward);
-    let found = cursor.advance().map_err(|failure| unavailable(&failure))?;
-    Ok(if found { keys::expiry_of(cursor.key()) } else { None })
+/// When the first document of these buckets expires.
+fn next_expiry(view: &dyn View, buckets: &Range<u16>) -> Result<Option<i64>, Error> {
+    let mut next = None;
+    for bucket in buckets.clone() {
+        let (from, to) = keys::bucket_bounds(Bucket(bucket));
+        let mut cursor = view.cursor(Table::Expiry, &from, &to, Direction::Forward);
+        if cursor.advance().map_err(|failure| unavailable(&failure))? {
+            next = next.into_iter().chain(keys::expiry_of(cursor.key())).min();
+        }
+    }
+    Ok(next)
 }

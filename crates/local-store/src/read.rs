@@ -7,7 +7,6 @@ use crate::container::Core;
 use crate::epk::EffectiveKey;
 use crate::error::{corrupt, invalid, unavailable};
 use crate::keys::{self, Pointer, Record, Version};
-use crate::partition::Partition;
 use crate::rid;
 use crate::storage::{Table, View};
 
@@ -22,13 +21,13 @@ pub(crate) fn read(
     if count > max {
         return Err(invalid(format!("read {count} documents of {} at once: at most {max}", core.name())));
     }
-    let (effective_key, partition) = core.locate(key)?;
+    let effective_key = core.effective_key(key)?;
     let now_seconds = core.now_seconds();
-    let view = partition.shard.view();
+    let view = core.shard.view();
     let mut charge = RequestCharge::ZERO;
     let mut documents = Vec::with_capacity(ids.len());
     for id in ids {
-        let document = find(core, partition, &*view, &effective_key, id, now_seconds)?;
+        let document = find(core, &*view, &effective_key, id, now_seconds)?;
         charge += core.charge().read(document.as_ref().map(|document| document.body.len()), level);
         documents.push(document);
     }
@@ -37,7 +36,6 @@ pub(crate) fn read(
 
 fn find(
     core: &Core,
-    partition: &Partition,
     view: &dyn View,
     effective_key: &EffectiveKey,
     id: &DocumentId,
@@ -50,20 +48,20 @@ fn find(
     if !pointer.is_live(now_seconds) {
         return Ok(None);
     }
-    let version_key = keys::version(keys::bucket(effective_key), pointer.version);
+    let version_key = keys::version(core.buckets.of(effective_key), pointer.version);
     let stored = view.get(Table::Versions, &version_key).map_err(|failure| unavailable(&failure))?;
     let record = stored.as_deref().and_then(|bytes| Record::decode(bytes, effective_key.len()));
     let record = record.ok_or_else(damaged)?;
-    let body = render(core, partition, pointer.version, &record);
-    Ok(Some(Document { etag: partition.etag(pointer.version), body }))
+    let body = render(core, pointer.version, &record);
+    Ok(Some(Document { etag: pointer.version.etag(), body }))
 }
 
 /// What [`render`] puts in.
 pub(crate) const RENDERED_FIELDS: [&str; 4] = ["_rid", "_self", "_etag", "_ts"];
 
 /// A stored body with the fields that are the store's own.
-pub(crate) fn render(core: &Core, partition: &Partition, version: Version, record: &Record<'_>) -> Bytes {
-    let document = rid::document(core.database_id, core.id, partition.id, record.created.0);
+pub(crate) fn render(core: &Core, version: Version, record: &Record<'_>) -> Bytes {
+    let document = rid::document(core.database_id, core.id, record.created.0);
     let (database, container) = (&core.database_rid, &core.rid);
     let open = record.body.strip_suffix(b"}").unwrap_or(record.body);
     let mut body = Vec::with_capacity(record.body.len() + 160);
@@ -71,8 +69,8 @@ pub(crate) fn render(core: &Core, partition: &Partition, version: Version, recor
     // An object without members cannot be stored: a document has at least its id.
     let appended = write!(
         body,
-        r#","_rid":"{document}","_self":"dbs/{database}/colls/{container}/docs/{document}/","_etag":"\"{:x}-{:x}\"","_ts":{}}}"#,
-        partition.id, version.0, record.timestamp_seconds,
+        r#","_rid":"{document}","_self":"dbs/{database}/colls/{container}/docs/{document}/","_etag":"\"{:x}\"","_ts":{}}}"#,
+        version.0, record.timestamp_seconds,
     );
     debug_assert!(appended.is_ok(), "writing to memory does not fail");
     Bytes::from(body)

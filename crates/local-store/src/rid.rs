@@ -9,10 +9,10 @@ pub(crate) fn container(database: u32, container: u32) -> String {
     encode(&container_bytes(database, container))
 }
 
-/// `number` must be unique in its partition for ever.
-pub(crate) fn document(database: u32, container: u32, partition: u16, number: u64) -> String {
+/// `number` must be unique in its container for ever.
+pub(crate) fn document(database: u32, container: u32, number: u64) -> String {
     let mut bytes = container_bytes(database, container).to_vec();
-    bytes.extend((u64::from(partition) << 48 | number).to_be_bytes());
+    bytes.extend(number.to_be_bytes());
     encode(&bytes)
 }
 
@@ -49,6 +49,6 @@ mod tests {
     fn a_container_begins_with_its_database() {
         assert_eq!(database(1), "AAAAAQ==");
         assert!(container(1, 2).starts_with("AAAAA") && container(1, 2).len() == 12);
-        assert_ne!(document(1, 2, 0, 5), document(1, 2, 1, 5));
+        assert_ne!(document(1, 2, 5), document(1, 3, 5));
     }
 }

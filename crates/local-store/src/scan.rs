@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use feedmill_query::{Bound, OrderKey, Select};
-use feedmill_store_api::{Error, PageRequest, Query, QueryPage, ReadLevel, Scope};
+use feedmill_store_api::{Error, FeedRange, PageRequest, PartitionKey, Query, QueryPage, ReadLevel, Scope};
 use parking_lot::Mutex;
 
 use crate::body::Paths;
 use crate::container::Core;
 use crate::continuation::Continuation;
+use crate::epk::bound_bytes;
 use crate::error::{corrupt, invalid, unavailable};
 use crate::keys::{self, Pointer, Record, Version};
-use crate::partition::Partition;
 use crate::plan::{Plan, plan};
 use crate::read::{RENDERED_FIELDS, render};
 use crate::storage::{Direction, Table, View};
@@ -41,10 +41,26 @@ impl PlanCache {
     }
 }
 
+/// Where a query looks.
+pub(crate) enum Within<'a> {
+    Key(&'a PartitionKey),
+    Range(&'a FeedRange),
+    Container,
+}
+
+impl<'a> From<&'a Scope> for Within<'a> {
+    fn from(scope: &'a Scope) -> Self {
+        match scope {
+            Scope::Partition(key) => Self::Key(key),
+            Scope::Container => Self::Container,
+        }
+    }
+}
+
 /// One page of a query, as the container is at this moment.
 pub(crate) fn query(
     core: &Core,
-    scope: &Scope,
+    within: &Within<'_>,
     query: &Query,
     page: &PageRequest,
     level: &ReadLevel,
@@ -52,17 +68,20 @@ pub(crate) fn query(
     let select = core.plans.parse(&query.text)?;
     let parameters = query.parameters.iter().map(|(name, value)| (&**name, value));
     let bound = select.bind(parameters).map_err(|error| refuse(&query.text, error))?;
-    let (key, partitions) = match scope {
-        Scope::Partition(key) => {
-            let (key, partition) = core.locate(key)?;
-            (Some(key), std::slice::from_ref(partition))
-        }
-        Scope::Container => (None, core.partitions.as_slice()),
+    let (key, partitions) = match within {
+        Within::Key(key) => (Some(core.effective_key(key)?), 1),
+        Within::Range(_) => (None, 1),
+        Within::Container => (None, core.layout().partitions.len()),
     };
+    let mut plan = plan(&core.schema, key.as_ref(), &bound);
+    if let Within::Range(range) = *within {
+        // Without a key the walk is along the documents of all, which are in the order of their effective keys.
+        plan.from = plan.from.max(bound_bytes(range.min()));
+        plan.to = plan.to.min(bound_bytes(range.max()));
+    }
     let run = Run {
         core,
-        partitions,
-        plan: plan(&core.schema, key.as_ref(), &bound),
+        plan,
         query: &bound,
         // Most queries do not ask for the store's own fields; then they read documents as they are stored.
         wants_system_fields: RENDERED_FIELDS.iter().any(|name| bound.touches(name)),
@@ -75,7 +94,7 @@ pub(crate) fn query(
         (true, Some(order)) => run.sort(continuation, &order),
         _ => run.gather(continuation),
     }?;
-    let charge = core.charge().query(partitions.len(), answer.charged, level);
+    let charge = core.charge().query(partitions, answer.charged, level);
     Ok(QueryPage { items: answer.items, continuation: answer.continuation.map(|next| next.encode()), charge })
 }
 
@@ -85,8 +104,6 @@ fn refuse(text: &str, error: feedmill_query::Error) -> Error {
 
 struct Run<'a> {
     core: &'a Core,
-    /// In key order.
-    partitions: &'a [Partition],
     plan: Plan,
     query: &'a Bound,
     wants_system_fields: bool,
@@ -105,7 +122,6 @@ struct Answer {
 struct Step<'a> {
     /// Of the table that is walked along.
     key: &'a [u8],
-    partition: &'a Partition,
     version: Version,
     record: Record<'a>,
 }
@@ -215,7 +231,7 @@ impl Run<'_> {
 
     fn text<'s>(&self, step: &Step<'s>) -> std::borrow::Cow<'s, [u8]> {
         if self.wants_system_fields {
-            render(self.core, step.partition, step.version, &step.record).to_vec().into()
+            render(self.core, step.version, &step.record).to_vec().into()
         } else {
             step.record.body.into()
         }
@@ -228,7 +244,7 @@ impl Run<'_> {
             return Ok(None);
         }
         if self.query.selects_whole() {
-            return Ok(Some(render(self.core, step.partition, step.version, &step.record)));
+            return Ok(Some(render(self.core, step.version, &step.record)));
         }
         Ok(self.query.project(&row).map(Bytes::from))
     }
@@ -257,21 +273,19 @@ impl Run<'_> {
             (Some(key), Direction::Backward) => to = to.min(key.to_vec()),
             (None, _) => {}
         }
-        for partition in self.partitions {
-            let view = partition.shard.view();
-            let mut cursor = view.cursor(self.plan.table, &from, &to, self.plan.direction);
-            while cursor.advance().map_err(|failure| unavailable(&failure))? {
-                let (key, version) = (cursor.key(), self.version(cursor.value())?);
-                let Some(version) = version else { continue };
-                let stored = self.stored(&*view, key, version)?;
-                let record = Record::decode(&stored, self.core.schema.effective_key_bytes());
-                let record = record.ok_or_else(|| self.damaged())?;
-                if !record.is_live(self.now_seconds) {
-                    continue;
-                }
-                if visit(&Step { key, partition, version, record })?.is_break() {
-                    return Ok(());
-                }
+        let view = self.core.shard.view();
+        let mut cursor = view.cursor(self.plan.table, &from, &to, self.plan.direction);
+        while cursor.advance().map_err(|failure| unavailable(&failure))? {
+            let (key, version) = (cursor.key(), self.version(cursor.value())?);
+            let Some(version) = version else { continue };
+            let stored = self.stored(&*view, key, version)?;
+            let record = Record::decode(&stored, self.core.schema.effective_key_bytes());
+            let record = record.ok_or_else(|| self.damaged())?;
+            if !record.is_live(self.now_seconds) {
+                continue;
+            }
+            if visit(&Step { key, version, record })?.is_break() {
+                return Ok(());
             }
         }
         Ok(())
@@ -289,7 +303,7 @@ impl Run<'_> {
 
     fn stored<'v>(&self, view: &'v dyn View, key: &[u8], version: Version) -> Result<crate::storage::Value<'v>, Error> {
         let effective_key = key.get(..self.core.schema.effective_key_bytes()).ok_or_else(|| self.damaged())?;
-        let found = view.get(Table::Versions, &keys::version(keys::bucket(effective_key), version));
+        let found = view.get(Table::Versions, &keys::version(self.core.buckets.of(effective_key), version));
         found.map_err(|failure| unavailable(&failure))?.ok_or_else(|| self.damaged())
     }
 

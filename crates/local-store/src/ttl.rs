@@ -1,9 +1,11 @@
+use std::ops::Range;
+
 use feedmill_store_api::Error;
 
 use crate::commit::remove_version;
 use crate::container::Core;
 use crate::error::{corrupt, unavailable};
-use crate::keys::{self, Pointer};
+use crate::keys::{self, Bucket, Pointer};
 use crate::storage::{Batch, Direction, Table, View};
 
 /// Expired documents that one commit takes along. Enough to outrun any writer, as a commit brings one to a hundred
@@ -14,22 +16,40 @@ pub(crate) fn expires_seconds(timestamp_seconds: i64, lives_seconds: Option<u32>
     lives_seconds.map(|seconds| timestamp_seconds.saturating_add(i64::from(seconds)))
 }
 
-/// Adds to `batch` the removal of some documents that have expired by `now_seconds`, oldest first, and gives the time
-/// before which nothing more expires. `touched` are left alone: the commit itself decides about them.
+/// Adds to `batch` the removal of some documents of these buckets that have expired by `now_seconds`, and gives the time
+/// before which nothing more expires there. `touched` are left alone: the commit itself decides about them.
 ///
 /// Nobody sees a difference: an expired document is gone for every reader already.
 pub(crate) fn purge(
     core: &Core,
+    buckets: &Range<u16>,
     view: &dyn View,
     now_seconds: i64,
     touched: impl Fn(&[u8]) -> bool,
     batch: &mut Batch,
 ) -> Result<Option<i64>, Error> {
-    let mut cursor = view.cursor(Table::Expiry, &[], &[u8::MAX; 8], Direction::Forward);
-    let mut purged = 0;
+    let (mut purged, mut next) = (0, None);
+    for bucket in buckets.clone() {
+        let at = purge_bucket(core, Bucket(bucket), view, now_seconds, &touched, &mut purged, batch)?;
+        next = next.into_iter().chain(at).min();
+    }
+    Ok(next)
+}
+
+fn purge_bucket(
+    core: &Core,
+    bucket: Bucket,
+    view: &dyn View,
+    now_seconds: i64,
+    touched: impl Fn(&[u8]) -> bool,
+    purged: &mut usize,
+    batch: &mut Batch,
+) -> Result<Option<i64>, Error> {
+    let (from, to) = keys::bucket_bounds(bucket);
+    let mut cursor = view.cursor(Table::Expiry, &from, &to, Direction::Forward);
     while cursor.advance().map_err(|failure| unavailable(&failure))? {
         let at = keys::expiry_of(cursor.key());
-        if purged == PURGED_MAX || at.is_none_or(|at| at > now_seconds) {
+        if *purged == PURGED_MAX || at.is_none_or(|at| at > now_seconds) {
             return Ok(at);
         }
         let document = cursor.value();
@@ -44,7 +64,7 @@ pub(crate) fn purge(
         };
         remove_version(core, view, effective_key, pointer, &[], batch)?;
         batch.remove(Table::Documents, document.to_vec());
-        purged += 1;
+        *purged += 1;
     }
     Ok(None)
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use feedmill_clock::ManualClock;
 use feedmill_local_store::{LocalStore, Options};
-use feedmill_store_api::Database;
 use feedmill_store_api::conformance::Harness;
+use feedmill_store_api::{Database, FeedRange};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -65,6 +65,14 @@ impl Harness for Local {
     fn advance(&self, seconds: u32) -> BoxFuture<'_, bool> {
         self.clock.advance(Duration::from_secs(u64::from(seconds)));
         Box::pin(std::future::ready(true))
+    }
+
+    fn split<'a>(&'a self, container: &'a str, range: &'a FeedRange) -> BoxFuture<'a, bool> {
+        Box::pin(async move { self.store.split("conformance", container, range).await.is_ok() })
+    }
+
+    fn merge<'a>(&'a self, container: &'a str, low: &'a FeedRange, high: &'a FeedRange) -> BoxFuture<'a, bool> {
+        Box::pin(async move { self.store.merge("conformance", container, low, high).await.is_ok() })
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use feedmill_clock::SystemClock;
 use feedmill_local_store::{LocalStore, OpenError, Options};
 use feedmill_store_api::{
-    BatchOutcome, Container, ContainerSpec, DocumentId, ErrorKind, FeedStart, Operation, Order, PageRequest,
+    BatchOutcome, Container, ContainerSpec, DocumentId, ErrorKind, FeedRange, FeedStart, Operation, Order, PageRequest,
     PartitionKey, Query, ReadLevel, Scope,
 };
 
@@ -46,14 +46,15 @@ async fn open(dir: &Path) -> (LocalStore, Arc<dyn Container>) {
 #[ignore = "the child of the tests below"]
 async fn child() {
     let Some(dir) = std::env::var_os(CHILD) else { return };
-    let (_store, container) = open(Path::new(&dir)).await;
-    let writers: Vec<_> = (0..WRITERS).map(|writer| tokio::spawn(write_on(Arc::clone(&container), writer))).collect();
+    let (store, container) = open(Path::new(&dir)).await;
+    let writer = |writer| tokio::spawn(write_on(store.clone(), Arc::clone(&container), writer));
+    let writers: Vec<_> = (0..WRITERS).map(writer).collect();
     for writer in writers {
         writer.await.unwrap();
     }
 }
 
-async fn write_on(container: Arc<dyn Container>, writer: u64) {
+async fn write_on(store: LocalStore, container: Arc<dyn Container>, writer: u64) {
     let (key_text, key) = key(writer);
     let found = container.read(&key, &id("counter"), &ReadLevel::Quorum).await.unwrap().0;
     let mut n = found.map_or(0, |document| document.parse::<serde_json::Value>().unwrap()["n"].as_u64().unwrap());
@@ -83,12 +84,31 @@ async fn write_on(container: Arc<dyn Container>, writer: u64) {
             }
         };
         assert!(matches!(outcome, BatchOutcome::Committed { .. }), "{outcome:?}");
+        if writer == 0 && n % 8 == 0 {
+            split_or_merge(&store, &*container, usize::try_from(n / 8).unwrap()).await;
+        }
         // One system call, so that a trace shows the acknowledgement as a whole.
         std::io::stdout().lock().write_all(format!("ack {writer} {n}\n").as_bytes()).unwrap();
         let limit = std::env::var(CHILD_LIMIT).ok().and_then(|limit| limit.parse::<usize>().ok());
         if limit.is_some_and(|limit| ACKNOWLEDGED.fetch_add(1, Ordering::Relaxed) + 1 >= limit) {
             std::process::abort();
         }
+    }
+}
+
+/// Up to six partitions and back to one, each time at another place, while the others write.
+async fn split_or_merge(store: &LocalStore, container: &dyn Container, turn: usize) {
+    let ranges = container.feed_ranges().await.unwrap();
+    let outcome = if turn % 16 < 8 && ranges.len() < 6 {
+        store.split("crash", "c", &ranges[turn % ranges.len()]).await.map(drop)
+    } else if ranges.len() > 1 {
+        let at = turn % (ranges.len() - 1);
+        store.merge("crash", "c", &ranges[at], &ranges[at + 1]).await.map(drop)
+    } else {
+        return;
+    };
+    if let Err(error) = outcome {
+        assert!(matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unavailable), "{error}");
     }
 }
 
@@ -135,7 +155,11 @@ async fn check_whole(dir: &Path) -> BTreeMap<u64, u64> {
         }
     }
     let mut fed = BTreeMap::new();
-    for range in container.feed_ranges().await.unwrap() {
+    let ranges = container.feed_ranges().await.unwrap();
+    let whole = (FeedRange::min(&ranges[0]), FeedRange::max(ranges.last().unwrap()));
+    assert_eq!(whole, ("", "FF"));
+    assert!(ranges.windows(2).all(|pair| FeedRange::max(&pair[0]) == FeedRange::min(&pair[1])), "{ranges:?}");
+    for range in ranges {
         let mut start = FeedStart::Beginning;
         loop {
             let page = container.read_page(&range, &start, 50).await.unwrap();

@@ -55,6 +55,19 @@ impl Display for Expr {
     }
 }
 
+impl Expr {
+    /// Where the document is called `alias`.
+    pub(crate) fn shown(&self, alias: &str) -> String {
+        struct Shown<'a>(&'a Expr, &'a str);
+        impl Display for Shown<'_> {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                ExprPrinter { alias: self.1 }.print(f, self.0)
+            }
+        }
+        Shown(self, alias).to_string()
+    }
+}
+
 impl Display for Count {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {

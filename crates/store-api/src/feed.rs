@@ -13,6 +13,23 @@ pub enum FeedStart {
     Time(Timestamp),
     /// After the page that ended here.
     Position(Position),
+    /// After the page that ended here, and only writes after this time. Where partitions were merged a feed is not in order
+    /// of time, so whoever began at a time keeps saying so.
+    PositionSince {
+        position: Position,
+        since: Timestamp,
+    },
+}
+
+impl FeedStart {
+    /// Where to go on after a page that was read from here.
+    #[must_use]
+    pub fn after(&self, position: Position) -> Self {
+        match *self {
+            Self::Time(since) | Self::PositionSince { since, .. } => Self::PositionSince { position, since },
+            Self::Beginning | Self::Now | Self::Position(_) => Self::Position(position),
+        }
+    }
 }
 
 /// The latest-version change feed of one container.

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Where a page of a change feed ended: the raw etag of that page, quotes included. Opaque; valid for the range it was
-/// read from and for every part of it after a split. Never made from an LSN.
+/// read from and for every part of it, whatever is split or merged since. Never made from an LSN.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(String);

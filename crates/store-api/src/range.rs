@@ -56,6 +56,13 @@ impl FeedRange {
         self.min < other.max && other.min < self.max
     }
 
+    /// What both have, if there is anything.
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        let min = self.min.as_str().max(&other.min);
+        let max = self.max.as_str().min(&other.max);
+        Self::new(min, max).ok()
+    }
+
     /// `{min}-{max}`, the lease token of a version-1 lease.
     pub fn token(&self) -> String {
         format!("{}-{}", self.min, self.max)
@@ -93,6 +100,8 @@ mod tests {
         assert!(FeedRange::full().contains(&low) && FeedRange::full().contains(&high));
         assert!(high.contains_key("1FFF") && !low.contains_key("1FFF"));
         assert_eq!(low.token(), "-1FFF");
+        assert_eq!(low.intersection(&high), None);
+        assert_eq!(low.intersection(&FeedRange::full()), Some(low));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod listing;
 pub(crate) mod notifications;
 pub(crate) mod outbox;
 pub(crate) mod run;
+pub(crate) mod store;
 pub(crate) mod verify;
 
 use crate::args::{Args, Command};
@@ -32,5 +33,6 @@ pub(crate) async fn dispatch(args: Args) -> Result<()> {
         Command::Outbox(args) => Box::pin(outbox::run(args, settings()?)).await,
         Command::Verify(args) => Box::pin(verify::run(args, settings()?)).await,
         Command::Import(args) => Box::pin(import::run(&args, &settings()?)).await,
+        Command::Store(args) => Box::pin(store::run(args, settings()?)).await,
     }
 }

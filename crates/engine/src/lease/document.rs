@@ -139,12 +139,14 @@ impl LeaseDocument {
 
     /// Where to read on; `None` in a lease whose start was never stored, as .NET makes them.
     pub(super) fn start(&self) -> Option<FeedStart> {
-        if let Some(position) = self.position() {
-            return Some(FeedStart::Position(Position::new(position)));
-        }
-        match self.property(START_FROM)? {
-            BEGINNING => Some(FeedStart::Beginning),
-            time => time.parse().ok().map(FeedStart::Time),
+        let from = match self.property(START_FROM) {
+            Some(BEGINNING) => Some(FeedStart::Beginning),
+            Some(time) => time.parse().ok().map(FeedStart::Time),
+            None => None,
+        };
+        match self.position().map(Position::new) {
+            Some(position) => Some(from.unwrap_or(FeedStart::Beginning).after(position)),
+            None => from,
         }
     }
 
@@ -154,6 +156,10 @@ impl LeaseDocument {
         match start {
             FeedStart::Position(position) => {
                 self.fields.insert(CONTINUATION.to_owned(), position.as_str().into());
+            }
+            FeedStart::PositionSince { position, since } => {
+                self.fields.insert(CONTINUATION.to_owned(), position.as_str().into());
+                self.set_property(START_FROM, since.to_string());
             }
             FeedStart::Beginning => self.set_property(START_FROM, BEGINNING.to_owned()),
             FeedStart::Time(time) => self.set_property(START_FROM, time.to_string()),
@@ -293,7 +299,9 @@ mod tests {
     #[test]
     fn starts_read_back_as_they_were_stored() {
         let time: Timestamp = "2024-03-11T23:32:00Z".parse().unwrap();
-        for start in [FeedStart::Beginning, FeedStart::Time(time), FeedStart::Position(Position::new("\"7\""))] {
+        let position = Position::new("\"7\"");
+        let since = FeedStart::PositionSince { position: position.clone(), since: time };
+        for start in [FeedStart::Beginning, FeedStart::Time(time), FeedStart::Position(position), since] {
             let lease = LeaseDocument::new("p", FeedRange::full(), &start, false).unwrap();
             assert_eq!(lease.start(), Some(start));
         }

@@ -94,7 +94,7 @@ impl Poll {
             Ok(page) => {
                 self.backoff.reset();
                 self.failing = false;
-                self.from = FeedStart::Position(page.position.clone());
+                self.from = self.from.after(page.position.clone());
                 self.not_before = now() + self.delay.after(page.changes.is_empty());
                 Polled::Page(page, round)
             }

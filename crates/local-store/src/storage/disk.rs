@@ -97,8 +97,7 @@ fn open_database(dir: &Path, opening: &Opening) -> fjall::Result<(Database, [Key
 
 impl Storage for DiskStorage {
     fn shard(&self, id: ShardId) -> Arc<dyn Shard> {
-        let mut prefix = id.container.to_be_bytes().to_vec();
-        prefix.extend(id.partition.to_be_bytes());
+        let prefix = id.0.to_be_bytes().to_vec();
         Arc::new(DiskShard { inner: Arc::clone(&self.inner), syncer: Arc::clone(&self.syncer), prefix })
     }
 

@@ -1,7 +1,6 @@
 //! Ordered keys and atomic batches: all that the rest of the store knows of where its bytes are.
 //!
-//! A *shard* holds one physical partition of one container, so that a commit touches exactly one and keys need not repeat
-//! where they belong. What `apply` has taken is visible at once and survives a power cut once its [`Ticket`] is synced; a
+//! A *shard* holds one container, so that a commit touches exactly one and keys need not repeat where they belong. What `apply` has taken is visible at once and survives a power cut once its [`Ticket`] is synced; a
 //! storage may forget any suffix of what it has taken before that, never anything in the middle.
 
 #[cfg(test)]
@@ -21,26 +20,23 @@ pub(crate) use counting::{CountingStorage, Reads};
 pub(crate) use disk::{DiskStorage, Opening};
 pub(crate) use memory::MemoryStorage;
 
-/// Which shard; the catalog of databases and containers has one to itself.
+/// Which container; the catalog of databases and containers has one to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ShardId {
-    pub(crate) container: u32,
-    pub(crate) partition: u16,
-}
+pub(crate) struct ShardId(pub(crate) u32);
 
 impl ShardId {
-    pub(crate) const CATALOG: Self = Self { container: 0, partition: 0 };
+    pub(crate) const CATALOG: Self = Self(0);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Table {
     /// Effective key and id → which version is current.
     Documents,
-    /// Version → document. In version order, so it is the change log too.
+    /// Bucket and version → document. In version order, so it is the change log too.
     Versions,
     /// Composite index entries → version.
     Index,
-    /// Time of expiry and version → document key.
+    /// Bucket, time of expiry and version → document key.
     Expiry,
     /// What there is only one of in a shard.
     State,

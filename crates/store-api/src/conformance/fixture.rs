@@ -118,7 +118,7 @@ impl Fixture {
             if page.changes.is_empty() {
                 return (pages, page.position);
             }
-            start = FeedStart::Position(page.position.clone());
+            start = start.after(page.position.clone());
             pages.push(page);
             assert!(pages.len() < PAGES_MAX, "the feed of {range} never ends");
         }

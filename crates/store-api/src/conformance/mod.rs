@@ -13,12 +13,13 @@ pub mod feed_parts;
 mod fixture;
 pub mod queries;
 pub mod races;
+pub mod topology;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use crate::Database;
+use crate::{Database, FeedRange};
 
 /// What a case needs of its surroundings. One is made for each case.
 pub trait Harness: Send + Sync {
@@ -29,6 +30,16 @@ pub trait Harness: Send + Sync {
 
     /// Moves the store's clock forward; `false` when nobody can.
     fn advance(&self, seconds: u32) -> BoxFuture<'_, bool>;
+
+    /// Splits the physical partition of this range in two; `false` when nobody can.
+    fn split<'a>(&'a self, _container: &'a str, _range: &'a FeedRange) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
+
+    /// Makes one physical partition of two neighbours; `false` when nobody can.
+    fn merge<'a>(&'a self, _container: &'a str, _low: &'a FeedRange, _high: &'a FeedRange) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
 
     /// Runs `task` beside the case, on the runtime that the store needs. The result completes with it and panics if it
     /// panicked.
@@ -123,6 +134,14 @@ macro_rules! conformance_tests {
                 an_empty_part_still_moves_on
                 a_reader_among_writers_misses_nothing
             ]
+            topology: [
+                halves_take_the_place_of_what_was_split
+                a_position_of_a_parent_is_good_for_its_children
+                positions_stay_good_after_a_merge
+                what_was_written_before_a_time_stays_out_after_a_merge
+                a_document_stays_what_it_was_through_a_split_and_a_merge
+                nothing_is_lost_while_ranges_split_and_merge
+            ]
             races: [
                 one_of_those_who_race_for_an_id_creates_it
                 one_of_those_who_race_for_a_version_replaces_it
@@ -171,6 +190,7 @@ mod tests {
             include_str!("feed_parts.rs"),
             include_str!("queries.rs"),
             include_str!("races.rs"),
+            include_str!("topology.rs"),
         ];
         let cases = files.iter().flat_map(|file| file.lines()).filter_map(|line| line.strip_prefix("pub async fn "));
         let mut count = 0;

@@ -1,0 +1,122 @@
+use bytes::Bytes;
+use feedmill_store_api::{Change, FeedPage, FeedRange, FeedStart, Position, SessionToken};
+use http::StatusCode;
+
+use crate::directory::ContainerEntry;
+use crate::fault::Fault;
+use crate::feed_scope::FeedScope;
+use crate::headers::{self, Asked};
+use crate::ranges;
+use crate::reply::{Reply, listing};
+use crate::router::Call;
+
+/// Changes of a page where the client leaves it to us.
+const ITEMS_DEFAULT: usize = 100;
+
+/// One page of the change feed, with everything that any SDK reads in its headers: etag, session token, LSN and item count also
+/// when there is nothing new.
+pub(crate) async fn read(call: &Call<'_>, entry: &ContainerEntry) -> Result<Reply, Fault> {
+    match call.asked.text(headers::A_IM).map(str::to_lowercase).as_deref() {
+        Some("incremental feed") => {}
+        Some("full-fidelity feed") => {
+            return Err(Fault::bad_request("the all-versions-and-deletes change feed is not supported here"));
+        }
+        other => {
+            return Err(Fault::bad_request(format!("A-IM is {other:?}; it is Incremental Feed or Full-Fidelity Feed")));
+        }
+    }
+    let range = range(call, entry)?;
+    let start = start(call.asked)?;
+    let items_max = call.asked.items_max()?.unwrap_or(ITEMS_DEFAULT);
+    let page = entry.container.read_page(&range, &start, items_max).await?;
+    Ok(reply(call, entry, &page))
+}
+
+/// The part of the key space that the request is about, within one partition.
+fn range(call: &Call<'_>, entry: &ContainerEntry) -> Result<FeedRange, Fault> {
+    match FeedScope::asked(call, entry)? {
+        FeedScope::Range(range) => Ok(range),
+        FeedScope::Key(key) => Ok(feedmill_local_store::key_range(&key)),
+        FeedScope::Container => match ranges::of(call.directory, entry)?.as_slice() {
+            [only] => Ok(only.range.clone()),
+            _ => Err(Fault::bad_request(
+                "the change feed is read by partition: name one with x-ms-documentdb-partitionkeyrangeid",
+            )),
+        },
+    }
+}
+
+fn start(asked: Asked<'_>) -> Result<FeedStart, Fault> {
+    Ok(match (asked.text("if-none-match"), asked.modified_since()?) {
+        (Some("*"), _) => FeedStart::Now,
+        // Merged partitions are not in order of time, so whoever began at a time says so with every page.
+        (Some(etag), Some(since)) => FeedStart::PositionSince { position: Position::new(quoted(etag)), since },
+        (Some(etag), None) => FeedStart::Position(Position::new(quoted(etag))),
+        (None, Some(time)) => FeedStart::Time(time),
+        (None, None) => FeedStart::Beginning,
+    })
+}
+
+/// Some SDKs take the quotes off.
+fn quoted(etag: &str) -> String {
+    let etag = etag.trim();
+    if etag.starts_with('"') { etag.to_owned() } else { format!("\"{etag}\"") }
+}
+
+fn reply(call: &Call<'_>, entry: &ContainerEntry, page: &FeedPage) -> Reply {
+    let at_end = lsn(&page.session) >= page.head_lsn;
+    let status = if page.changes.is_empty() && at_end { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    let head = page.head_lsn.to_string();
+    let reply = Reply::new(status)
+        .charge(page.charge)
+        .session(&page.session)
+        .header("etag", page.position.as_str())
+        .header(headers::LSN, &head)
+        .header(headers::GLOBAL_LSN, &head)
+        .items(page.changes.len());
+    if status == StatusCode::NOT_MODIFIED {
+        return reply;
+    }
+    let envelopes = call.asked.text(headers::CHANGE_FEED_FORMAT).is_some();
+    let items: Vec<Bytes> =
+        page.changes.iter().map(|change| if envelopes { envelope(change) } else { flat(change) }).collect();
+    reply.body(listing(entry.rid(), "Documents", &items))
+}
+
+fn lsn(session: &SessionToken) -> u64 {
+    session.0.split('#').nth(1).and_then(|lsn| lsn.parse().ok()).unwrap_or(0)
+}
+
+/// A document with its LSN, as clients without a wire format version want it.
+fn flat(change: &Change) -> Bytes {
+    let open = change.body.strip_suffix(b"}").unwrap_or(&change.body);
+    Bytes::from([open, format!(",\"_lsn\":{}}}", change.lsn).as_bytes()].concat())
+}
+
+/// The document and beside it what is known of the change.
+fn envelope(change: &Change) -> Bytes {
+    let metadata = format!(",\"metadata\":{{\"lsn\":{},\"crts\":{}}}}}", change.lsn, change.timestamp_seconds);
+    Bytes::from([b"{\"current\":", &*flat(change), metadata.as_bytes()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use feedmill_store_api::ETag;
+
+    use super::*;
+
+    #[test]
+    fn a_change_has_its_lsn_in_both_forms() {
+        let body = Bytes::from_static(br#"{"id":"1","_ts":7}"#);
+        let change = Change { lsn: 5, timestamp_seconds: 7, etag: ETag::new("\"e\""), body };
+        assert_eq!(&flat(&change)[..], br#"{"id":"1","_ts":7,"_lsn":5}"#);
+        let envelope: serde_json::Value = serde_json::from_slice(&envelope(&change)).unwrap();
+        assert_eq!(envelope["current"]["id"], "1");
+        assert_eq!((&envelope["metadata"]["lsn"], &envelope["metadata"]["crts"]), (&5.into(), &7.into()));
+    }
+
+    #[test]
+    fn an_etag_may_have_lost_its_quotes() {
+        assert_eq!((quoted("\"5\""), quoted("5")), ("\"5\"".to_owned(), "\"5\"".to_owned()));
+    }
+}

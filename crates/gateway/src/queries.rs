@@ -1,0 +1,131 @@
+use std::borrow::Cow;
+
+use feedmill_store_api::{PageRequest, Query, QueryPage, ReadLevel, Scope};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::directory::ContainerEntry;
+use crate::fault::Fault;
+use crate::feed_scope::FeedScope;
+use crate::headers::CONTINUATION;
+use crate::reply::{Reply, listing};
+use crate::router::Call;
+use crate::{containers, databases};
+
+/// What `GET /` says of the query engine. SDKs look whether it is there; none acts upon the numbers.
+pub(crate) const ENGINE: &str = "{\"maxSqlQueryInputLength\":262144,\"maxJoinsPerSqlQuery\":10,\"maxLogicalAndPerSqlQuery\":2000,\
+    \"maxLogicalOrPerSqlQuery\":2000,\"maxUdfRefPerSqlQuery\":10,\"maxInExpressionItemsCount\":16000,\
+    \"queryMaxInMemorySortDocumentCount\":500,\"maxQueryRequestTimeoutFraction\":0.9,\"sqlAllowNonFiniteNumbers\":false,\
+    \"sqlAllowAggregateFunctions\":true,\"sqlAllowSubQuery\":true,\"sqlAllowScalarSubQuery\":true,\"allowNewKeywords\":true,\
+    \"sqlAllowLike\":true,\"sqlAllowGroupByClause\":true,\"maxSpatialQueryCells\":12,\"spatialMaxGeometryPointCount\":256,\
+    \"sqlDisableOptimizationFlags\":0,\"enableSpatialIndexing\":true}";
+
+/// Bytes of a query's text, as the service allows.
+const TEXT_BYTES_MAX: usize = 512 * 1024;
+
+/// Results of a page where the client leaves it to us.
+const ITEMS_DEFAULT: usize = 100;
+
+/// A query as clients write it.
+#[derive(Deserialize)]
+struct Spec {
+    query: String,
+    #[serde(default)]
+    parameters: Vec<Parameter>,
+}
+
+#[derive(Deserialize)]
+struct Parameter {
+    name: String,
+    #[serde(default)]
+    value: Value,
+}
+
+fn spec(call: &Call<'_>) -> Result<Query, Fault> {
+    let spec: Spec = call.json()?;
+    if spec.query.len() > TEXT_BYTES_MAX {
+        let bytes = spec.query.len();
+        return Err(Fault::bad_request(format!("the query has {bytes} bytes, it may have {TEXT_BYTES_MAX}")));
+    }
+    let parameters = spec.parameters.into_iter().map(|parameter| (Cow::Owned(parameter.name), parameter.value));
+    Ok(Query { text: Cow::Owned(spec.query), parameters: parameters.collect() })
+}
+
+/// One page of a query over items.
+pub(crate) async fn items(call: &Call<'_>, entry: &ContainerEntry) -> Result<Reply, Fault> {
+    page(call, entry, &spec(call)?).await
+}
+
+/// All items, page by page: a query that asks for nothing in particular.
+pub(crate) async fn read_feed(call: &Call<'_>, entry: &ContainerEntry) -> Result<Reply, Fault> {
+    page(call, entry, &Query::new("SELECT * FROM c")).await
+}
+
+async fn page(call: &Call<'_>, entry: &ContainerEntry, query: &Query) -> Result<Reply, Fault> {
+    let items_max = call.asked.items_max()?.unwrap_or(ITEMS_DEFAULT);
+    let continuation = call.asked.text(CONTINUATION).filter(|text| !text.is_empty()).map(str::to_owned);
+    let request = PageRequest { items_max, continuation };
+    let page = match FeedScope::asked(call, entry)? {
+        FeedScope::Range(range) => {
+            let name = (entry.database.as_str(), entry.container.name());
+            call.directory.store.query_range(name, &range, query, &request)?
+        }
+        FeedScope::Key(key) => {
+            entry.container.query(&Scope::Partition(key), query, &request, &ReadLevel::Quorum).await?
+        }
+        FeedScope::Container => entry.container.query(&Scope::Container, query, &request, &ReadLevel::Quorum).await?,
+    };
+    let QueryPage { items, continuation, charge } = page;
+    let body = listing(entry.rid(), "Documents", &items);
+    let reply = Reply::new(StatusCode::OK).body(body).charge(charge).items(items.len());
+    Ok(match continuation {
+        Some(continuation) => reply.header(CONTINUATION, &continuation),
+        None => reply,
+    })
+}
+
+/// How a client should carry out a query over several partitions.
+pub(crate) fn plan(call: &Call<'_>) -> Result<Reply, Fault> {
+    let query = spec(call)?;
+    let refuse = |error: feedmill_query::Error| Fault::bad_request(format!("plan {:?}: {error}", query.text));
+    let select = feedmill_query::parse(&query.text).map_err(refuse)?;
+    let plan = select.fan_out(query.parameters.iter().map(|(name, value)| (&**name, value))).map_err(refuse)?;
+    let body = json!({
+        "partitionedQueryExecutionInfoVersion": 2,
+        "queryInfo": plan,
+        "queryRanges": [{"min": "", "max": "FF", "isMinInclusive": true, "isMaxInclusive": false}],
+    });
+    Ok(Reply::json(StatusCode::OK, &body).items(1))
+}
+
+pub(crate) fn databases(call: &Call<'_>) -> Result<Reply, Fault> {
+    let all: Vec<_> =
+        call.directory.databases().iter().map(|entry| databases::shown(entry).to_string().into_bytes()).collect();
+    let found = over(call, &all)?;
+    let count = found.len();
+    Ok(Reply::new(StatusCode::OK).body(listing("", "Databases", &found)).items(count))
+}
+
+pub(crate) fn containers(call: &Call<'_>, database: &str) -> Result<Reply, Fault> {
+    let database = call.directory.database(database).map_err(|fault| Fault::owner_not_found(fault.message))?;
+    let all: Vec<_> =
+        database.containers().iter().map(|entry| containers::shown(entry).to_string().into_bytes()).collect();
+    let found = over(call, &all)?;
+    let count = found.len();
+    Ok(Reply::new(StatusCode::OK).body(listing(&database.rid, "DocumentCollections", &found)).items(count))
+}
+
+/// The results of the request's query over resources that are no items: few enough to look at them all.
+pub(crate) fn over(call: &Call<'_>, resources: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Fault> {
+    let query = spec(call)?;
+    let refuse = |error: feedmill_query::Error| Fault::bad_request(format!("query {:?}: {error}", query.text));
+    let select = feedmill_query::parse(&query.text).map_err(refuse)?;
+    let bound = select.bind(query.parameters.iter().map(|(name, value)| (&**name, value))).map_err(refuse)?;
+    let mut results = bound.accumulator();
+    for resource in resources {
+        let row = bound.row(resource).map_err(|error| Fault::bad_request(error.to_string()))?;
+        results.push(&row);
+    }
+    Ok(results.finish())
+}
