@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use feedmill_telemetry::Port;
 
-use crate::commands::{completions, config, counters, demo, export, feed, import, notifications, outbox, run, store, verify};
+use crate::commands::{
+    completions, config, counters, demo, export, feed, import, leases, notifications, outbox, pause, run, status, store, verify,
+};
 use crate::settings::{Given, Override};
 
 /// Keeps feeds, counters and notifications true to the change feed they come from
@@ -52,6 +54,10 @@ pub(crate) enum Command {
     Feed(feed::Args),
     Notifications(notifications::Args),
     Counters(counters::Args),
+    Status(status::Args),
+    Leases(leases::Args),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
     Export(export::Args),
     Import(import::Args),
     Outbox(outbox::Args),

@@ -10,6 +10,7 @@ mod error;
 mod line;
 mod names;
 mod newest;
+mod operating;
 mod output;
 mod postgres;
 mod progress;

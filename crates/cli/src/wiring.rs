@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use feedmill_clock::{Clock, Entropy};
-use feedmill_engine::{Engine, Parts, StartFrom};
+use feedmill_engine::{Engine, Parts, Processor, StartFrom};
 use feedmill_store_api::Database;
 
 use crate::account;
@@ -18,17 +18,27 @@ pub(crate) fn engine(
     let host = format!("feedmill-{:08x}", entropy.next_u64() >> 32);
     let (exclusive, options) = (!account::is_named(settings), settings.engine.clone());
     let mut engine = Engine::new(Parts { database, clock, entropy, host, exclusive, options });
+    for processor in processors(settings) {
+        engine.add(processor);
+    }
+    engine
+}
+
+/// Every processor's name and source.
+pub(crate) fn feeds(settings: &Settings) -> Vec<(String, String)> {
+    processors(settings).into_iter().map(|processor| (processor.name, processor.source)).collect()
+}
+
+fn processors(settings: &Settings) -> Vec<Processor> {
     let Settings { index, user_feed, counters, notifications, .. } = settings;
     let start = StartFrom::Beginning;
-    for processors in [
+    [
         feedmill_index::processors(index, start),
         feedmill_user_feed::processors(user_feed, start),
         feedmill_counters::processors(counters, start),
         feedmill_notifications::processors(notifications, start),
-    ] {
-        for processor in processors {
-            engine.add(processor);
-        }
-    }
-    engine
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -11,6 +11,7 @@ mod full_disk;
 mod help;
 mod kill;
 mod ldbc;
+mod leases;
 mod outbox;
 mod outbox_kill;
 mod sdks;

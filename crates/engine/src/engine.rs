@@ -3,18 +3,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedmill_clock::{Clock, Entropy, timeout};
-use feedmill_store_api::{Container, Database, DefaultTtl, DocumentId, ErrorKind};
+use feedmill_store_api::{Container, Database, DefaultTtl, DocumentId, ETag, ErrorKind};
+use futures::FutureExt;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::dead_letters::{Ledger, Redriver, redrive};
-use crate::lag::{Gauge, RangeStatus, Status};
-use crate::lease::{Keeper, Owner, Stored, Table, lease_prefix};
+use crate::events::{Event, Events};
+use crate::fleet::{Fleet, Heart, Heartbeat, Member, Pulse, Replaced};
+use crate::lag::{RangeStatus, Status};
+use crate::lease::{Keeper, Owner, Table, lease_prefix};
 use crate::lifetime::{Lifetime, Rounds};
 use crate::retry::Patience;
 use crate::shutdown::{Stop, shares};
-use crate::supervisor::Supervisor;
-use crate::worker::{Context, Shared};
-use crate::{EngineError, Options, Processor, Tally, Writer, range};
+use crate::supervisor::{Panicked, Supervisor};
+use crate::worker::Shared;
+use crate::{EngineError, Options, Processor, Tally, Writer};
 
 /// What an engine is made of.
 pub struct Parts {
@@ -23,8 +27,8 @@ pub struct Parts {
     pub entropy: Entropy,
     /// This host's name: the owner in its leases.
     pub host: String,
-    /// Whether nobody else can have the store open: then every lease is taken at once, whoever owned it. Otherwise
-    /// leases of other owners are left alone.
+    /// Whether nobody else can have the store open, as it is with the embedded one: then there are no heartbeats, and
+    /// every lease is taken at once, whoever owned it.
     pub exclusive: bool,
     pub options: Options,
 }
@@ -33,6 +37,8 @@ pub struct Parts {
 pub struct Engine {
     parts: Parts,
     processors: Vec<Processor>,
+    pulse: Pulse,
+    events: Events,
     writer: Writer,
     status: Status,
 }
@@ -46,29 +52,34 @@ pub struct Summary {
     /// Dead letters written.
     pub dead_letters: u64,
     pub ranges: Vec<RangeStatus>,
-    /// Ranges that somebody must look at, and why: halted, gone, lost, or held by another owner.
+    /// Ranges that somebody must look at, and why.
     pub halted: Vec<String>,
 }
 
-/// A processor that is ready to run.
+/// What a run begins with.
 struct Prepared {
-    processor: Processor,
-    source: Arc<dyn Container>,
-    keeper: Keeper,
-    leases: Vec<Stored>,
-    ledger: Arc<Ledger>,
+    me: Owner,
+    leases: Arc<dyn Container>,
+    members: Vec<Member>,
+    /// `None` where nobody else can be.
+    heart: Option<(Heart, ETag)>,
 }
+
+/// Between two rounds that nobody is waiting for.
+const ROUND_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Engine {
     pub fn new(parts: Parts) -> Self {
-        let writer = Writer::new(
+        let pulse = if parts.exclusive { Pulse::alone() } else { Pulse::silent() };
+        let writer = Writer::with_pulse(
             Arc::clone(&parts.database),
             Arc::clone(&parts.clock),
             parts.entropy.clone(),
             parts.options.settle.clone(),
+            pulse.clone(),
         );
         let status = Status::new(writer.clone(), Arc::clone(&parts.clock));
-        Self { parts, processors: Vec::new(), writer, status }
+        Self { parts, processors: Vec::new(), pulse, events: Events::new(), writer, status }
     }
 
     pub fn add(&mut self, processor: Processor) {
@@ -80,14 +91,19 @@ impl Engine {
         self.status.clone()
     }
 
+    /// What happens to leases and hosts from now on. A listener that falls far behind is told how much it missed.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.listen()
+    }
+
     /// Runs until `lifetime` ends or `stop` is cancelled, then stops in order within the grace of the options.
     ///
     /// Ranges that halt do not end a run that is to go on; they are in the summary and in the status.
     pub async fn run(self, lifetime: Lifetime, stop: CancellationToken) -> Result<Summary, EngineError> {
         let clock = Arc::clone(&self.parts.clock);
         let shared = self.shared();
-        let preparing = Box::pin(self.prepare(&shared.patience));
-        let prepared = tokio::select! {
+        let preparing = Box::pin(self.prepare(&shared));
+        let Prepared { me, leases, members, heart } = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(self.summary()),
             prepared = preparing => prepared?,
@@ -96,30 +112,48 @@ impl Engine {
         let phases = Stop::default();
         let mut tasks = Supervisor::default();
         let mut helpers = Supervisor::default();
-        for prepared in prepared {
-            self.start(&shared, prepared, &phases, &mut tasks, &mut helpers);
+        for member in &members {
+            let name = format!("dead letters of {} over {}", member.processor.name, member.processor.source);
+            helpers.spawn(name, redrive(self.redriver(&shared, member), phases.clone()).map(Ok));
         }
         let status = self.status.clone();
-        helpers.spawn("lag".to_owned(), async move { status.report().await });
+        helpers.spawn("lag".to_owned(), async move { status.report().map(Ok).await });
+        let beating = CancellationToken::new();
+        let heart = match heart {
+            Some((heart, etag)) => {
+                helpers.spawn("heartbeat".to_owned(), beat(heart.clone(), etag, beating.clone()));
+                Some(heart)
+            }
+            None => None,
+        };
+        let alone = heart.is_none();
+        let fleet = Fleet::new(shared.clone(), self.status.clone(), me, leases, members, heart.clone(), phases.clone());
+        let rests = fleet.rests();
+        tasks.spawn("fleet".to_owned(), fleet.run());
 
+        let ending = Ending { clock: &*clock, rounds: &shared.rounds, pause: self.parts.options.poll_delay_min, alone };
         let ended = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
-            () = ends(&lifetime, &*clock, &shared.rounds, self.parts.options.poll_delay_min) => Ok(()),
-            error = first_panic(&mut tasks) => Err(error),
-            error = first_panic(&mut helpers) => Err(error),
+            () = ending.comes(&lifetime, rests) => Ok(()),
+            error = first_failure(&mut tasks) => Err(error),
+            error = first_failure(&mut helpers) => Err(error),
         };
         phases.taking();
         let (drain, release) = shares(self.parts.options.shutdown_grace);
-        let mut panicked = ended.err();
-        if finish(&mut tasks, &*clock, drain, &mut panicked).await.is_none() {
+        let mut failed = ended.err();
+        if finish(&mut tasks, &*clock, drain, &mut failed).await.is_none() {
             phases.draining();
-            if finish(&mut tasks, &*clock, release, &mut panicked).await.is_none() {
-                let left: Vec<_> = tasks.names().collect();
-                tracing::warn!(?left, "the grace is over; leases stay with this host");
+            if finish(&mut tasks, &*clock, release, &mut failed).await.is_none() {
+                tracing::warn!("the grace is over; some leases stay with this host");
             }
         }
-        match panicked {
+        // Not before: whoever drains needs the heartbeat.
+        beating.cancel();
+        if let Some(heart) = heart.filter(|_| !matches!(failed, Some(EngineError::Replaced { .. }))) {
+            heart.end().await;
+        }
+        match failed {
             Some(error) => Err(error),
             None => Ok(self.summary()),
         }
@@ -140,11 +174,14 @@ impl Engine {
             options,
             writer: self.writer.clone(),
             rounds: Rounds::new(),
+            pulse: self.pulse.clone(),
+            events: self.events.clone(),
         }
     }
 
-    async fn prepare(&self, patience: &Patience) -> Result<Vec<Prepared>, EngineError> {
-        let Parts { database, entropy, host, exclusive, options, .. } = &self.parts;
+    async fn prepare(&self, shared: &Shared) -> Result<Prepared, EngineError> {
+        let Parts { database, entropy, host, options, .. } = &self.parts;
+        let patience = &shared.patience;
         let mut seen = BTreeSet::new();
         for Processor { name, source, .. } in &self.processors {
             if !seen.insert((name, source)) {
@@ -156,9 +193,10 @@ impl Engine {
         keeps(&*leases, &["/id", "/partitionKey"], "/id")?;
         let dead_letters = self.open(patience, &options.dead_letters).await?;
         keeps(&*dead_letters, &["/id"], "/id")?;
-        let owner = Arc::new(Owner { host: host.clone(), incarnation: format!("{:016x}", entropy.next_u64()) });
+        let owner = Owner { host: host.clone(), incarnation: format!("{:016x}", entropy.next_u64()) };
+        let me = Arc::new(owner.clone());
         let mut sources: BTreeMap<&str, Arc<dyn Container>> = BTreeMap::new();
-        let mut prepared = Vec::with_capacity(self.processors.len());
+        let mut members = Vec::with_capacity(self.processors.len());
         for processor in &self.processors {
             let source = match sources.get(&*processor.source) {
                 Some(source) => Arc::clone(source),
@@ -168,45 +206,53 @@ impl Engine {
             let prefix = lease_prefix(&processor.name, database.host(), database.rid(), source.rid());
             DocumentId::new(&*prefix)
                 .map_err(|source| EngineError::Name { processor: processor.name.clone(), source })?;
-            let table = Table::new(Arc::clone(&leases), &prefix, Arc::clone(&owner), patience.clone());
-            let keeper = Keeper::new(table, Arc::clone(&source), processor.start, *exclusive);
-            let leases = keeper.prepare().await?;
+            let table = Table::new(Arc::clone(&leases), &prefix, Arc::clone(&me), patience.clone());
+            let keeper = Keeper::new(table, Arc::clone(&source), processor.start, options.ranges_per_partition);
             let (name, over) = (&processor.name, &processor.source);
             let ledger = Ledger::new(Arc::clone(&dead_letters), name, over, patience.clone(), options);
             ledger.load().await?;
             let (processor, ledger) = (processor.clone(), Arc::new(ledger));
-            prepared.push(Prepared { processor, source, keeper, leases, ledger });
+            members.push(Member { processor, source, keeper, ledger });
         }
-        Ok(prepared)
+        let heart = match self.parts.exclusive {
+            true => None,
+            false => Some(self.announce(shared, &owner, &leases, &members).await?),
+        };
+        Ok(Prepared { me: owner, leases, members, heart })
     }
 
-    fn start(
+    /// Tells the others that this host is there.
+    async fn announce(
         &self,
         shared: &Shared,
-        prepared: Prepared,
-        stop: &Stop,
-        tasks: &mut Supervisor,
-        helpers: &mut Supervisor,
-    ) {
-        let Prepared { processor, source, keeper, leases, ledger } = prepared;
-        for stored in leases {
-            let range = stored.lease.range().clone();
-            let now = self.parts.clock.monotonic();
-            let gauge = Arc::new(Gauge::new(&processor.name, &processor.source, range.clone(), now));
-            self.status.add(&gauge);
-            let context = Context::new(shared, &processor, &source, range, Arc::clone(&gauge), Arc::clone(&ledger));
-            let work = range::keep(Arc::new(context), keeper.clone(), stored, stop.clone());
-            tasks.spawn(gauge.name(), work);
+        me: &Owner,
+        leases: &Arc<dyn Container>,
+        members: &[Member],
+    ) -> Result<(Heart, ETag), EngineError> {
+        let options = &self.parts.options;
+        let (interval, expiry) = (options.heartbeat_interval, options.heartbeat_expiry);
+        if interval.is_zero() || expiry < interval * 3 {
+            return Err(EngineError::Heartbeat { interval, expiry });
         }
-        let redriver = Redriver {
-            ledger,
-            source,
-            handler: processor.handler,
+        let by_partition_key = leases.partition_key_paths().iter().any(|path| path == "/partitionKey");
+        let mut says = Heartbeat::new(me, env!("CARGO_PKG_VERSION"), &options.hash(), by_partition_key)
+            .map_err(|source| EngineError::Host { host: me.host.clone(), source })?;
+        says.serves = members.iter().map(|member| (member.keeper.prefix().to_owned(), BTreeMap::new())).collect();
+        let heart = Heart::new(Arc::clone(leases), shared, (interval, expiry), says);
+        let attempted = format!("announce host {}", me.host);
+        let begun = shared.patience.outlast(&attempted, || heart.begin()).await;
+        let etag = begun.map_err(|source| EngineError::Store { attempted, source })?;
+        Ok((heart, etag))
+    }
+
+    fn redriver(&self, shared: &Shared, member: &Member) -> Redriver {
+        Redriver {
+            ledger: Arc::clone(&member.ledger),
+            source: Arc::clone(&member.source),
+            handler: Arc::clone(&member.processor.handler),
             writer: shared.writer.clone(),
             rounds: Arc::clone(&shared.rounds),
-        };
-        let name = format!("dead letters of {} over {}", processor.name, processor.source);
-        helpers.spawn(name, redrive(redriver, stop.clone()));
+        }
     }
 
     async fn open(&self, patience: &Patience, name: &str) -> Result<Arc<dyn Container>, EngineError> {
@@ -221,11 +267,11 @@ impl Engine {
     }
 
     fn summary(&self) -> Summary {
-        let ranges = self.status.ranges();
+        let (ranges, left) = (self.status.ranges(), self.status.left());
         Summary {
-            delivered: ranges.iter().map(|range| range.delivered).sum(),
+            delivered: left.delivered + ranges.iter().map(|range| range.delivered).sum::<u64>(),
             tally: self.status.writer(),
-            dead_letters: ranges.iter().map(|range| range.dead_letters).sum(),
+            dead_letters: left.dead_letters + ranges.iter().map(|range| range.dead_letters).sum::<u64>(),
             halted: ranges.iter().filter_map(trouble).collect(),
             ranges,
         }
@@ -249,39 +295,90 @@ fn keeps(container: &dyn Container, keys: &[&str], expected: &'static str) -> Re
     }
 }
 
-async fn ends(lifetime: &Lifetime, clock: &dyn Clock, rounds: &Rounds, pause: Duration) {
-    match lifetime {
-        Lifetime::UntilStopped => std::future::pending().await,
-        Lifetime::For(duration) => clock.sleep(*duration).await,
-        Lifetime::UntilCaughtUp { quiet } => {
-            quiet.cancelled().await;
-            rounds.caught_up(clock, pause).await;
+/// When a run is over by itself.
+struct Ending<'a> {
+    clock: &'a dyn Clock,
+    rounds: &'a Rounds,
+    pause: Duration,
+    alone: bool,
+}
+
+impl Ending<'_> {
+    async fn comes(&self, lifetime: &Lifetime, mut rests: watch::Receiver<bool>) {
+        match lifetime {
+            Lifetime::UntilStopped => self.meanwhile(std::future::pending()).await,
+            Lifetime::For(duration) => self.meanwhile(self.clock.sleep(*duration)).await,
+            Lifetime::UntilCaughtUp { quiet } => {
+                self.meanwhile(quiet.cancelled()).await;
+                self.rounds.caught_up(self.clock, self.pause).await;
+                if !self.alone {
+                    self.meanwhile(async {
+                        // Without a fleet there is nobody to wait for; its end is seen elsewhere.
+                        let _rests = rests.wait_for(|rests| *rests).await;
+                    })
+                    .await;
+                }
+            }
+        }
+    }
+
+    /// Lets others know whether this host rests until `end` comes.
+    async fn meanwhile(&self, end: impl Future<Output = ()>) {
+        if self.alone {
+            return end.await;
+        }
+        tokio::select! {
+            biased;
+            () = end => {}
+            () = self.rounds.go_round(self.clock, ROUND_INTERVAL) => {}
         }
     }
 }
 
-/// Completes when a task panics; never when all of them end well.
-async fn first_panic(tasks: &mut Supervisor) -> EngineError {
+async fn beat(heart: Heart, etag: ETag, stop: CancellationToken) -> Result<(), EngineError> {
+    match heart.run(etag, stop).await {
+        Some(Replaced { host, incarnation }) => {
+            tracing::error!(host, incarnation, "another process has begun with this host's name");
+            Err(EngineError::Replaced { host })
+        }
+        None => Ok(()),
+    }
+}
+
+type Ended = Result<(), EngineError>;
+
+fn failure(task: String, ended: Result<Ended, Panicked>) -> Option<EngineError> {
+    match ended {
+        Ok(ended) => ended.err(),
+        Err(panicked) => Some(EngineError::Panicked { task, message: panicked.0 }),
+    }
+}
+
+/// Completes when a task fails; never when all of them end well.
+async fn first_failure(tasks: &mut Supervisor<Ended>) -> EngineError {
     loop {
         match tasks.next().await {
-            Some((task, Err(panicked))) => return EngineError::Panicked { task, message: panicked.0 },
-            Some((_, Ok(()))) => {}
+            Some((task, ended)) => {
+                if let Some(error) = failure(task, ended) {
+                    return error;
+                }
+            }
             None => return std::future::pending().await,
         }
     }
 }
 
-/// Waits for all tasks; `None` when `limit` passed first. Keeps the first panic.
+/// Waits for all tasks; `None` when `limit` passed first. Keeps the first failure.
 async fn finish(
-    tasks: &mut Supervisor,
+    tasks: &mut Supervisor<Ended>,
     clock: &dyn Clock,
     limit: Duration,
-    panicked: &mut Option<EngineError>,
+    failed: &mut Option<EngineError>,
 ) -> Option<()> {
     let all = async {
         while let Some((task, ended)) = tasks.next().await {
-            if let Err(error) = ended {
-                panicked.get_or_insert(EngineError::Panicked { task, message: error.0 });
+            if let Some(error) = failure(task, ended) {
+                failed.get_or_insert(error);
             }
         }
     };

@@ -18,6 +18,16 @@ pub enum EngineError {
     Duplicate { processor: String, source_container: String },
     #[error("processor {processor} cannot have leases")]
     Name { processor: String, source: InvalidId },
+    #[error(
+        "lease {lease} was written within the last minute by {owner}, who takes leases by other rules; start with          mode = \"shared\", stop the others, then switch"
+    )]
+    Foreign { lease: String, owner: String },
+    #[error("another process has begun as host {host}; give each its own name")]
+    Replaced { host: String },
+    #[error("host {host} cannot be announced")]
+    Host { host: String, source: InvalidId },
+    #[error("heartbeat_expiry must be at least three times heartbeat_interval ({interval:?}), not {expiry:?}")]
+    Heartbeat { interval: std::time::Duration, expiry: std::time::Duration },
     #[error("{attempted}")]
     Store { attempted: String, source: feedmill_store_api::Error },
     #[error(transparent)]

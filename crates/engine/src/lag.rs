@@ -22,8 +22,16 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Status {
     ranges: Arc<RwLock<Vec<Arc<Gauge>>>>,
+    left: Arc<Mutex<Left>>,
     writer: Writer,
     clock: Arc<dyn Clock>,
+}
+
+/// What ranges did that are no longer here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Left {
+    pub(crate) delivered: u64,
+    pub(crate) dead_letters: u64,
 }
 
 /// One range of one processor.
@@ -54,10 +62,10 @@ pub struct RangeStatus {
 
 impl Status {
     pub(crate) fn new(writer: Writer, clock: Arc<dyn Clock>) -> Self {
-        Self { ranges: Arc::default(), writer, clock }
+        Self { ranges: Arc::default(), left: Arc::default(), writer, clock }
     }
 
-    /// By processor, source and range, once their leases are known.
+    /// Those whose leases this host has, by processor, source and range.
     pub fn ranges(&self) -> Vec<RangeStatus> {
         let (now, monotonic) = (self.clock.now().as_second(), self.clock.monotonic());
         self.ranges.read().iter().map(|gauge| gauge.status(now, monotonic)).collect()
@@ -76,6 +84,20 @@ impl Status {
             }
             self.clock.sleep(REPORT_INTERVAL).await;
         }
+    }
+
+    pub(crate) fn left(&self) -> Left {
+        *self.left.lock()
+    }
+
+    /// The range is no longer this host's: what it did stays in the sums.
+    pub(crate) fn remove(&self, gauge: &Arc<Gauge>) {
+        let mut ranges = self.ranges.write();
+        ranges.retain(|other| !Arc::ptr_eq(other, gauge));
+        let inner = gauge.inner.lock();
+        let mut left = self.left.lock();
+        left.delivered += inner.delivered;
+        left.dead_letters += inner.dead_letters;
     }
 
     pub(crate) fn add(&self, gauge: &Arc<Gauge>) {
@@ -146,6 +168,11 @@ impl Gauge {
 
     pub(crate) fn labels(&self) -> &Labels {
         &self.labels
+    }
+
+    /// Processor, source and range.
+    pub(crate) fn place(&self) -> (String, String, FeedRange) {
+        (self.processor.clone(), self.source.clone(), self.range.clone())
     }
 
     pub(crate) fn name(&self) -> String {
@@ -226,6 +253,12 @@ impl Gauge {
 
     pub(crate) fn is_in(&self, state: &RangeState) -> bool {
         self.inner.lock().state == *state
+    }
+
+    /// Changes a second and commits behind the head, for the plan.
+    pub(crate) fn load(&self, now: Monotonic) -> (f64, u64) {
+        let inner = self.inner.lock();
+        (inner.rate.per_second(now), inner.lag_changes().unwrap_or(0))
     }
 
     fn order(&self) -> (&str, &str, &FeedRange) {

@@ -2,17 +2,20 @@
 //!
 //! Knows no Cosmos, no processor and no document schema beyond the envelope of a derived document (`id`, key, `ttl`,
 //! `deletedAt`, `_source`). Read `handler.rs` for what a processor sees, `settle/mod.rs` for the one way anything is
-//! written, `engine.rs` for how it all runs.
+//! written, `engine.rs` for how it all runs, `fleet/mod.rs` for how hosts share the work.
 
 mod dead_letters;
 mod engine;
 mod error;
+mod events;
+mod fleet;
 mod handler;
 mod lag;
 mod lease;
 mod lifetime;
 mod limits;
 pub mod metrics;
+mod operator;
 mod options;
 mod processor;
 mod range;
@@ -27,10 +30,12 @@ mod tests;
 
 pub use engine::{Engine, Parts, Summary};
 pub use error::EngineError;
+pub use events::Event;
 pub use handler::{Delivery, Handler, Outcome, Rejection};
 pub use lag::{RangeStatus, Status};
 pub use lease::Error as LeaseError;
 pub use lifetime::Lifetime;
+pub use operator::{Adopted, HostRecord, Lag, LeaseRecord, Operator, RewindTo, Unadoptable};
 pub use options::{OnError, Options};
 pub use processor::{Processor, StartFrom};
 pub use settle::{

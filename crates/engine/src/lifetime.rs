@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use feedmill_clock::Clock;
@@ -30,18 +30,22 @@ pub enum Lifetime {
 /// rounds, nothing was in flight throughout the second one, nothing was written, and every range saw that.
 #[derive(Debug)]
 pub(crate) struct Rounds {
-    number: watch::Sender<u64>,
-    reported: Mutex<BTreeMap<usize, Report>>,
+    number: watch::Sender<Round>,
+    completed: AtomicU64,
+    participants: AtomicUsize,
+    /// The last round in which each participant was idle.
+    reported: Mutex<BTreeMap<usize, u64>>,
     progress: Notify,
     activity: Activity,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Report {
-    /// The last round in which it was idle.
-    Idle(u64),
-    /// It will report no more: halted, or somebody else's.
-    Out,
+/// One round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Round {
+    /// 0 before the first.
+    pub(crate) number: u64,
+    /// Whether ranges poll for it at once; otherwise it takes the polls as they come.
+    pub(crate) hasten: bool,
 }
 
 /// Counts what may have written something.
@@ -56,8 +60,8 @@ pub(crate) struct Active {
     rounds: Arc<Rounds>,
 }
 
-/// A range's part in the rounds.
-#[derive(Clone, Debug)]
+/// A range's part in the rounds; it ends when this is dropped.
+#[derive(Debug)]
 pub(crate) struct Participant {
     rounds: Arc<Rounds>,
     id: usize,
@@ -66,7 +70,9 @@ pub(crate) struct Participant {
 impl Rounds {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            number: watch::Sender::new(0),
+            number: watch::Sender::new(Round::default()),
+            completed: AtomicU64::new(0),
+            participants: AtomicUsize::new(0),
             reported: Mutex::default(),
             progress: Notify::new(),
             activity: Activity::default(),
@@ -74,9 +80,8 @@ impl Rounds {
     }
 
     pub(crate) fn participant(self: &Arc<Self>) -> Participant {
-        let mut reported = self.reported.lock();
-        let id = reported.len();
-        reported.insert(id, Report::Idle(0));
+        let id = self.participants.fetch_add(1, Ordering::SeqCst);
+        self.reported.lock().insert(id, 0);
         Participant { rounds: Arc::clone(self), id }
     }
 
@@ -87,15 +92,13 @@ impl Rounds {
         Active { rounds: Arc::clone(self) }
     }
 
-    /// Completes once everything has caught up. To be called when the sources are quiet.
+    /// Completes once everything of this host has caught up. To be called when the sources are quiet.
     ///
     /// `pause` is waited between rounds while something outside the ranges (a dead letter's retry) is in flight.
     pub(crate) async fn caught_up(&self, clock: &dyn Clock, pause: Duration) {
         let mut before = None;
         loop {
-            let round = self.begin();
-            self.over(round).await;
-            let now = self.at_rest();
+            let now = self.round(true).await;
             if now.is_some() && now == before {
                 return;
             }
@@ -106,18 +109,36 @@ impl Rounds {
         }
     }
 
-    fn begin(&self) -> u64 {
-        self.number.send_modify(|number| *number += 1);
-        *self.number.borrow()
+    /// Round after round as polls come, for others to know when this host rests. Never completes.
+    pub(crate) async fn go_round(&self, clock: &dyn Clock, pause: Duration) {
+        loop {
+            self.round(false).await;
+            clock.sleep(pause).await;
+        }
+    }
+
+    /// The activity after it, where nothing runs.
+    async fn round(&self, hasten: bool) -> Option<u64> {
+        self.number.send_modify(|round| *round = Round { number: round.number + 1, hasten });
+        self.over(self.begun()).await;
+        self.completed.store(self.begun(), Ordering::SeqCst);
+        self.at_rest()
+    }
+
+    /// The last round that began.
+    pub(crate) fn begun(&self) -> u64 {
+        self.number.borrow().number
+    }
+
+    /// The last round that ended.
+    pub(crate) fn completed(&self) -> u64 {
+        self.completed.load(Ordering::SeqCst)
     }
 
     async fn over(&self, round: u64) {
         loop {
             let progress = self.progress.notified();
-            let over = self.reported.lock().values().all(|report| match report {
-                Report::Idle(idle) => *idle >= round,
-                Report::Out => true,
-            });
+            let over = self.reported.lock().values().all(|idle| *idle >= round);
             if over {
                 return;
             }
@@ -126,14 +147,9 @@ impl Rounds {
     }
 
     /// How many deliveries began or ended so far, when none runs.
-    fn at_rest(&self) -> Option<u64> {
+    pub(crate) fn at_rest(&self) -> Option<u64> {
         let at_rest = self.activity.in_flight.load(Ordering::SeqCst) == 0;
         at_rest.then(|| self.activity.begun_or_ended.load(Ordering::SeqCst))
-    }
-
-    fn report(&self, id: usize, report: Report) {
-        self.reported.lock().insert(id, report);
-        self.progress.notify_one();
     }
 }
 
@@ -146,8 +162,8 @@ impl Drop for Active {
 }
 
 impl Participant {
-    /// The round under way; 0 before the first.
-    pub(crate) fn rounds(&self) -> watch::Receiver<u64> {
+    /// The round under way.
+    pub(crate) fn rounds(&self) -> watch::Receiver<Round> {
         self.rounds.number.subscribe()
     }
 
@@ -157,17 +173,22 @@ impl Participant {
 
     /// A poll that began in `round` was empty, and nothing is in flight.
     pub(crate) fn idle(&self, round: u64) {
-        self.rounds.report(self.id, Report::Idle(round));
+        if let Some(idle) = self.rounds.reported.lock().get_mut(&self.id) {
+            *idle = round;
+        }
+        self.rounds.progress.notify_one();
     }
 
-    /// Nobody needs to wait for this range.
+    /// Nobody needs to wait for it any more.
     pub(crate) fn leave(&self) {
-        self.rounds.report(self.id, Report::Out);
+        self.rounds.reported.lock().remove(&self.id);
+        self.rounds.progress.notify_one();
     }
+}
 
-    /// It takes part again.
-    pub(crate) fn enter(&self) {
-        self.rounds.report(self.id, Report::Idle(0));
+impl Drop for Participant {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -198,7 +219,7 @@ mod tests {
             for _ in 0..20 {
                 tokio::task::yield_now().await;
             }
-            *self.rounds.number.borrow()
+            self.rounds.begun()
         }
     }
 

@@ -21,6 +21,22 @@ pub(crate) const RESTARTS_MAX: u32 = 5;
 /// else holds it up: behind a frozen host or a store that does not answer, a multiple of it would be hours.
 pub(crate) const GATHER_PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// A host that was not heard of sends nothing from this long before others may count it as dead: what is on its way then
+/// has arrived before they act.
+pub(crate) const FENCE_BEFORE_EXPIRY: Duration = Duration::from_secs(2);
+/// Leases that are being taken at the same time.
+pub(crate) const TAKING_AT_ONCE: usize = 32;
+/// Changes of the lease container read at once.
+pub(crate) const FOLLOW_ITEMS: usize = 1_000;
+/// Leases of one host whose weight is announced, the heaviest: bounds the heartbeat document.
+pub(crate) const WEIGHTS_ANNOUNCED_MAX: usize = 500;
+/// How often a host looks for leases that are being handed to it: most of the time without progress of a planned move.
+pub(crate) const EXPECTING_INTERVAL: Duration = Duration::from_millis(250);
+/// How long it looks that often. A giver that drains for longer is met at a heartbeat.
+pub(crate) const EXPECTING_MAX: Duration = Duration::from_secs(30);
+/// An owner by other rules that wrote its lease within this time lives: the expiry of the .NET processor.
+pub(crate) const FOREIGN_EXPIRY: Duration = Duration::from_secs(60);
+
 /// A dead letter stays an item the service takes: the escaped error may be six times as long, the rest is small.
 const _: () = assert!(LETTER_DOCUMENT_BYTES_MAX + 6 * LETTER_ERROR_BYTES_MAX + 16 * 1024 < ITEM_BYTES_MAX);
 const _: () = assert!(LETTER_ID_BYTES_MAX + LETTER_ID_HASH_BYTES <= ID_BYTES_MAX);

@@ -18,6 +18,14 @@ pub const CHECKPOINTS: &str = "feedmill_engine_checkpoints_total";
 pub const DEAD_LETTERS: &str = "feedmill_engine_dead_letters_total";
 /// Leases lost to somebody else.
 pub const LEASES_LOST: &str = "feedmill_engine_leases_lost_total";
+/// Leases that began to be worked on here: taken, or handed to this host.
+pub const LEASES_HELD: &str = "feedmill_engine_leases_held_total";
+/// Leases freed or handed over in order.
+pub const LEASES_GIVEN: &str = "feedmill_engine_leases_given_total";
+/// Ranges that were split and whose parts got leases.
+pub const DIVISIONS: &str = "feedmill_engine_ranges_divided_total";
+/// Other hosts whose heartbeat stood still. No labels.
+pub const HOSTS_DIED: &str = "feedmill_engine_hosts_died_total";
 /// Ranges that halted.
 pub const HALTS: &str = "feedmill_engine_ranges_halted_total";
 /// Age of the oldest change that is read and not settled: of the worst range.
@@ -29,6 +37,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+pub(crate) fn host_died() {
+    counter!(HOSTS_DIED).increment(1);
+}
 
 /// The instruments of one processor and source, looked up once: a look-up per delivery would cost more than the rest.
 #[derive(Clone)]
@@ -43,7 +55,10 @@ struct Instruments {
     delivery_seconds: Histogram,
     checkpoints: Counter,
     dead_letters: Counter,
+    leases_held: Counter,
+    leases_given: Counter,
     leases_lost: Counter,
+    divisions: Counter,
     halts: Counter,
     lag_seconds: Gauge,
     lag_changes: Gauge,
@@ -61,7 +76,10 @@ impl Labels {
             delivery_seconds: histogram!(DELIVERY_SECONDS, &labels),
             checkpoints: counter!(CHECKPOINTS, &labels),
             dead_letters: counter!(DEAD_LETTERS, &labels),
+            leases_held: counter!(LEASES_HELD, &labels),
+            leases_given: counter!(LEASES_GIVEN, &labels),
             leases_lost: counter!(LEASES_LOST, &labels),
+            divisions: counter!(DIVISIONS, &labels),
             halts: counter!(HALTS, &labels),
             lag_seconds: gauge!(LAG_SECONDS, &labels),
             lag_changes: gauge!(LAG_CHANGES, &labels),
@@ -93,6 +111,18 @@ impl Labels {
 
     pub(crate) fn dead_letter(&self) {
         self.0.dead_letters.increment(1);
+    }
+
+    pub(crate) fn lease_held(&self) {
+        self.0.leases_held.increment(1);
+    }
+
+    pub(crate) fn lease_given(&self) {
+        self.0.leases_given.increment(1);
+    }
+
+    pub(crate) fn divided(&self) {
+        self.0.divisions.increment(1);
     }
 
     pub(crate) fn lease_lost(&self) {

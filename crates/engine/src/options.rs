@@ -63,9 +63,24 @@ pub struct Options {
     /// With `gather`: a key is handled again no sooner than this many times as long as its last handling took, so that
     /// a hot key never costs more than one part in this many of the time; a minute at most. Default 20.
     pub gather_factor: u32,
-    /// How often a lease that another owner holds is looked at again. Default 10 s.
+    /// How often a host says that it lives: one write and one read, whatever the number of its leases. Default 3 s.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
-    pub lease_look_interval: Duration,
+    pub heartbeat_interval: Duration,
+    /// A host whose heartbeat stood still for this long is dead, and others take its leases; it sends nothing itself from
+    /// 2 s before. At least three heartbeats. Default 9 s.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub heartbeat_expiry: Duration,
+    /// How often all leases are listed and their coverage is audited; in between the lease table is followed by its change
+    /// feed. Default 10 min.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub lease_list_interval: Duration,
+    /// A lease that is wanted on another host goes there once everything that was read is settled, or after this time; what
+    /// is then not settled is delivered again there. Default 15 s.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub hand_over_drain_max: Duration,
+    /// Leases made for each physical partition when a processor is new, so that more hosts than partitions can work.
+    /// Default 1.
+    pub ranges_per_partition: usize,
     /// Time from the order to stop until `run` returns; four fifths of it for running deliveries, the rest for
     /// checkpoints and leases. Default 25 s.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
@@ -83,6 +98,14 @@ pub enum OnError {
     DeadLetter,
     /// Its range halts before it, loudly.
     Halt,
+}
+
+impl Options {
+    /// The same for equal options, and for different ones as good as never: hosts of one fleet should agree.
+    pub(crate) fn hash(&self) -> String {
+        let text = serde_json::to_string(self).expect("options are numbers and strings");
+        format!("{:016x}", crate::dead_letters::fnv1a(text.as_bytes()))
+    }
 }
 
 impl Default for Options {
@@ -109,7 +132,11 @@ impl Default for Options {
             dead_letters_open_max: 10_000,
             dead_letter_retention: Duration::from_secs(30 * 24 * 60 * 60),
             gather_factor: 20,
-            lease_look_interval: Duration::from_secs(10),
+            heartbeat_interval: Duration::from_secs(3),
+            heartbeat_expiry: Duration::from_secs(9),
+            lease_list_interval: Duration::from_secs(10 * 60),
+            hand_over_drain_max: Duration::from_secs(15),
+            ranges_per_partition: 1,
             shutdown_grace: Duration::from_secs(25),
             settle: SettleOptions::default(),
         }

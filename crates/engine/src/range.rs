@@ -1,205 +1,351 @@
-//! One range from taking its lease to giving it back.
+//! One range from getting its lease to giving it away.
 
 use std::sync::Arc;
 
 use feedmill_store_api::Position;
+use tokio::sync::watch;
 
-use crate::lease::{Acquired, Claim, Failed, HeldLease, Keeper, Lost, Stored};
+use crate::events::Event;
+use crate::fleet::Pulse;
+use crate::lease::{Divided, Error, Failed, HeldLease, Keeper, Lost, Owner, Stored, Taken};
 use crate::limits::RESTARTS_MAX;
 use crate::shutdown::Stop;
 use crate::supervisor::{Panicked, catch};
 use crate::worker::{self, Context, Ended, RangeState, Why};
 
-/// Takes the lease, works, and gives it back, until taking stops.
-pub(crate) async fn keep(context: Arc<Context>, keeper: Keeper, known: Stored, stop: Stop) {
-    let range = Range { context, keeper, known, stop };
-    range.keep().await;
-    range.context.participant.leave();
+/// What the fleet wants of a range that runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    #[default]
+    Work,
+    /// Finish what was read, store how far it is, and free the lease.
+    Release,
+    /// The same, and the lease goes to this host.
+    HandOver(Owner),
+    /// The lease is somebody else's: stop at once.
+    Lost(Lost),
 }
 
-struct Range {
-    context: Arc<Context>,
-    keeper: Keeper,
-    known: Stored,
-    stop: Stop,
+/// How it came to run.
+pub(crate) enum Begin {
+    /// The lease is free, or its owner is dead.
+    Take(Stored),
+    /// Its last owner made it ours.
+    Given(Stored),
+}
+
+/// How it ended.
+pub(crate) enum Left {
+    /// Free or handed over, as we wrote it.
+    Given(Box<Stored>),
+    /// Not ours: as it was found, or `None` where it is no more.
+    Others(Option<Box<Stored>>),
+    /// The range was split; these are its parts.
+    Divided(Vec<Stored>),
+    /// This host may not work now; the lease says ours as far as anybody knows.
+    Fenced,
+    /// The engine stops.
+    Stopped,
+}
+
+/// What a range runs with.
+pub(crate) struct Range {
+    pub(crate) context: Arc<Context>,
+    pub(crate) keeper: Keeper,
+    pub(crate) stop: Stop,
+    pub(crate) orders: watch::Receiver<Order>,
+    pub(crate) pulse: Pulse,
+}
+
+/// What ended the rest of a range that is not read.
+enum Rested {
+    Stopped,
+    Fenced,
+    /// Somebody wants its lease free.
+    Released,
+    /// Somebody has its lease.
+    Lost,
 }
 
 /// What a worker's end leads to.
 enum Next {
-    /// Look at the lease again, under this rule.
-    Again(Claim),
-    End,
+    Again(Stored),
+    End(Left),
 }
 
 impl Range {
-    async fn keep(&self) {
-        let mut claim = Claim::Start;
-        let mut first = true;
+    /// Takes the lease, works, and gives it away.
+    pub(crate) async fn keep(mut self, begin: Begin) -> Left {
+        let left = self.run(begin).await;
+        self.context.participant.leave();
+        left
+    }
+
+    async fn run(&mut self, mut begin: Begin) -> Left {
         let mut broken = Broken::default();
-        while !self.stop.is_taking_stopped() {
-            let acquired = tokio::select! {
-                biased;
-                () = self.stop.taking_stopped() => return,
-                acquired = Box::pin(self.acquire(claim, first)) => acquired,
+        loop {
+            let stored = match &begin {
+                Begin::Take(stored) | Begin::Given(stored) => stored.clone(),
             };
-            first = false;
-            let state = match acquired {
-                Ok(Acquired::Held(lease)) => {
-                    self.context.participant.enter();
-                    match self.work(*lease, &mut broken).await {
-                        Next::Again(next) => claim = next,
-                        Next::End => return,
-                    }
-                    continue;
-                }
-                Ok(Acquired::HeldBy(owner)) => RangeState::HeldBy { owner },
-                Ok(Acquired::Missing) => RangeState::Lost { owner: None },
+            let taken = tokio::select! {
+                biased;
+                () = self.stop.taking_stopped() => return Left::Stopped,
+                () = self.pulse.fenced() => return Left::Fenced,
+                taken = Box::pin(self.acquire(begin)) => taken,
+            };
+            let lease = match taken {
+                Ok(Taken::Held(lease)) => lease,
+                Ok(Taken::Others(found)) => return Left::Others(found),
                 Err(error) => {
                     self.halt(&describe(&error));
-                    self.stop.taking_stopped().await;
-                    return;
+                    return match self.rest().await {
+                        Rested::Stopped => Left::Stopped,
+                        _ => Left::Fenced,
+                    };
                 }
             };
-            self.leave(state);
-            self.pause(self.context.options.lease_look_interval).await;
+            match self.work(*lease, &stored, &mut broken).await {
+                Next::Again(stored) => begin = Begin::Take(stored),
+                Next::End(left) => return left,
+            }
         }
     }
 
-    async fn acquire(&self, claim: Claim, first: bool) -> Result<Acquired, crate::lease::Error> {
-        if first {
-            self.keeper.acquire(self.known.clone(), claim).await
-        } else {
-            self.keeper.acquire_again(&self.known, claim).await
+    async fn acquire(&self, begin: Begin) -> Result<Taken, Error> {
+        match begin {
+            Begin::Take(stored) => self.keeper.take(stored).await,
+            Begin::Given(stored) => match self.keeper.given(stored.clone()) {
+                Some(lease) => Ok(Taken::Held(Box::new(lease))),
+                None => self.keeper.take(stored).await,
+            },
         }
     }
 
-    async fn work(&self, lease: HeldLease, broken: &mut Broken) -> Next {
-        let context = &self.context;
+    async fn work(&mut self, lease: HeldLease, known: &Stored, broken: &mut Broken) -> Next {
+        let context = Arc::clone(&self.context);
         context.gauge.begins_at(lease.position().map(str::to_owned));
         tracing::info!(range = %context.gauge.name(), position = lease.position(), "reading");
+        let (processor, source, range) = context.gauge.place();
+        context.events.tell(Event::LeaseHeld { processor, source, range, epoch: lease.epoch() });
+        context.gauge.labels().lease_held();
         let settled = context.gauge.settled_pages();
-        let ended = catch(Box::pin(worker::run(context, lease, &self.stop))).await;
+        let ended = catch(Box::pin(worker::run(&context, lease, &self.stop, &mut self.orders))).await;
         context.ledger.released(&context.range);
         let Ended { why, lease, position } = match ended {
             Ok(ended) => ended,
             Err(panicked) => {
                 let progressed = context.gauge.settled_pages() > settled;
-                return self.broke(&panicked, broken, progressed).await;
+                return self.broke(&panicked, known, broken, progressed).await;
             }
         };
         match (why, lease) {
-            (Why::Stopped, Some(lease)) => self.release(lease, position).await,
+            (Why::Stopped, Some(lease)) => self.give(lease, None, position).await,
+            (Why::Ordered(Order::HandOver(heir)), Some(lease)) => self.give(lease, Some(heir), position).await,
+            (Why::Ordered(_), Some(lease)) => self.give(lease, None, position).await,
             (Why::Halted(reason), Some(lease)) => {
                 self.halt(&reason);
-                self.hold(lease, position).await;
+                self.hold(lease, position).await
             }
-            (Why::Gone(error), Some(lease)) => {
-                tracing::error!(
-                    range = %context.gauge.name(), position = lease.position(), error = %error,
-                    "the range was split or merged; it is no longer read"
-                );
-                self.leave(RangeState::Gone);
-                self.hold(lease, position).await;
-            }
+            (Why::Gone(error), Some(lease)) => self.divide(lease, position, &error).await,
+            (Why::Fenced, _) => Next::End(Left::Fenced),
             (why, _) => {
-                self.lost(match why {
+                let lost = match why {
                     Why::Lost(lost) => lost,
                     _ => Lost { owner: None },
-                });
-                self.pause(context.options.lease_look_interval).await;
-                return Next::Again(Claim::Again);
+                };
+                self.lost(known, &lost).await
             }
         }
-        Next::End
     }
 
     /// The engine's own fault. The lease went with the worker; it is still ours in the table.
-    async fn broke(&self, panicked: &Panicked, broken: &mut Broken, progressed: bool) -> Next {
+    async fn broke(&mut self, panicked: &Panicked, known: &Stored, broken: &mut Broken, progressed: bool) -> Next {
         let context = &self.context;
         if broken.once_more(progressed) > RESTARTS_MAX {
             self.halt(&format!("its worker broke {RESTARTS_MAX} times in a row: {panicked}"));
-            self.stop.taking_stopped().await;
-            if let Ok(Acquired::Held(lease)) = self.acquire(Claim::Again, false).await {
-                self.release(*lease, None).await;
-            }
-            return Next::End;
+            let (Rested::Stopped | Rested::Released) = self.rest().await else { return Next::End(Left::Fenced) };
+            return match self.keeper.read(known).await {
+                Ok(Some(found)) if self.keeper.is_ours(&found) => match self.keeper.given(found) {
+                    Some(lease) => self.give(lease, None, None).await,
+                    None => Next::End(Left::Stopped),
+                },
+                _ => Next::End(Left::Stopped),
+            };
         }
         tracing::error!(range = %context.gauge.name(), error = %panicked, "a worker broke; it begins at its checkpoint");
         context.gauge.state(RangeState::Restarting { error: panicked.to_string() });
         self.pause(crate::retry::doubled(context.options.backoff_min, broken.times).min(context.options.backoff_max))
             .await;
-        Next::Again(Claim::Again)
+        match self.keeper.read(known).await {
+            Ok(Some(found)) if self.keeper.is_ours(&found) => Next::Again(found),
+            Ok(found) => Next::End(Left::Others(found.map(Box::new))),
+            Err(error) => {
+                self.halt(&describe(&error));
+                self.rest().await;
+                Next::End(Left::Fenced)
+            }
+        }
     }
 
-    /// Keeps the lease of a range that is no longer read, its progress stored, until taking stops.
-    async fn hold(&self, lease: HeldLease, position: Option<Position>) {
+    /// Leases for its parts, where it was split.
+    async fn divide(
+        &mut self,
+        lease: HeldLease,
+        position: Option<Position>,
+        error: &feedmill_store_api::Error,
+    ) -> Next {
+        let context = &self.context;
+        context.gauge.state(RangeState::Dividing);
+        tracing::info!(range = %context.gauge.name(), reason = %error, "the range was split; its parts get leases");
+        let divided = tokio::select! {
+            biased;
+            () = self.pulse.fenced() => return Next::End(Left::Fenced),
+            divided = self.keeper.divide(&lease, position.as_ref()) => divided,
+        };
+        match divided {
+            Ok(Divided::Into(parts)) => {
+                let (processor, source, range) = context.gauge.place();
+                let into = parts.iter().map(|part| part.lease.range().clone()).collect();
+                context.events.tell(Event::RangeDivided { processor, source, range, parts: into });
+                context.gauge.labels().divided();
+                Next::End(Left::Divided(parts))
+            }
+            Ok(Divided::Whole) => {
+                self.pause(context.options.backoff_max.min(crate::retry::doubled(context.options.backoff_min, 3)))
+                    .await;
+                // Somebody may look at it anew, and this host again.
+                self.give(lease, None, position).await
+            }
+            Err(error) => {
+                self.halt(&describe(&error));
+                self.hold(lease, position).await
+            }
+        }
+    }
+
+    /// Keeps the lease of a range that is no longer read, its progress stored, until somebody wants it free.
+    async fn hold(&mut self, lease: HeldLease, position: Option<Position>) -> Next {
         let Some(position) = position else {
-            self.stop.taking_stopped().await;
-            return self.release(lease, None).await;
+            return self.rest_with(lease).await;
         };
         let mut backoff = self.context.patience.backoff();
         let mut lease = lease;
         loop {
+            if !self.pulse.allows(self.context.clock.monotonic()) {
+                return Next::End(Left::Fenced);
+            }
             match lease.checkpoint(&position).await {
                 Ok((held, charge)) => {
                     self.context.gauge.charge(charge);
                     self.context.gauge.checkpointed(position.as_str());
-                    self.stop.taking_stopped().await;
-                    return self.release(held, None).await;
+                    return self.rest_with(held).await;
                 }
-                Err(Failed::Lost(lost)) => return self.lost(lost),
+                Err(Failed::Lost(lost)) => return self.lost_now(&lost),
                 Err(Failed::Store(held, error)) => {
                     lease = *held;
                     self.pause(backoff.after(error.kind())).await;
                     if self.stop.is_taking_stopped() {
-                        return self.release(lease, Some(position)).await;
+                        return self.give(lease, None, Some(position)).await;
                     }
                 }
             }
         }
     }
 
-    /// Outlasts outages; the grace of the shutdown ends it.
-    async fn release(&self, mut lease: HeldLease, position: Option<Position>) {
+    async fn rest_with(&mut self, lease: HeldLease) -> Next {
+        match self.rest().await {
+            Rested::Stopped | Rested::Released => self.give(lease, None, None).await,
+            Rested::Fenced | Rested::Lost => Next::End(Left::Fenced),
+        }
+    }
+
+    /// Does nothing until the engine stops, the host is fenced, or the lease is wanted free or somebody else's.
+    async fn rest(&mut self) -> Rested {
+        self.context.participant.leave();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.taking_stopped() => return Rested::Stopped,
+                () = self.pulse.fenced() => return Rested::Fenced,
+                changed = self.orders.changed() => {
+                    if changed.is_err() {
+                        return Rested::Stopped;
+                    }
+                    // A halted range is not handed on: it would halt there too.
+                    match *self.orders.borrow_and_update() {
+                        Order::Release => return Rested::Released,
+                        Order::Lost(_) => return Rested::Lost,
+                        Order::Work | Order::HandOver(_) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Outlasts outages, as long as this host may send anything; the grace of the shutdown ends it too.
+    async fn give(&self, mut lease: HeldLease, heir: Option<Owner>, position: Option<Position>) -> Next {
         let context = &self.context;
         let mut backoff = context.patience.backoff();
         loop {
-            match lease.release(position.as_ref()).await {
-                Ok(charge) => {
+            if !self.pulse.allows(context.clock.monotonic()) {
+                return Next::End(Left::Fenced);
+            }
+            match lease.give(heir.as_ref(), position.as_ref()).await {
+                Ok((stored, charge)) => {
                     context.gauge.charge(charge);
                     if let Some(position) = &position {
                         context.gauge.checkpointed(position.as_str());
                     }
+                    let (processor, source, range) = context.gauge.place();
+                    let to = heir.map(|heir| heir.host);
+                    context.events.tell(Event::LeaseGiven { processor, source, range, to });
+                    context.gauge.labels().lease_given();
                     if context.gauge.is_sound() {
                         context.gauge.state(RangeState::Released);
                     }
-                    return;
+                    return Next::End(Left::Given(Box::new(stored)));
                 }
-                Err(Failed::Lost(lost)) => return self.lost(lost),
+                Err(Failed::Lost(lost)) => return self.lost_now(&lost),
                 Err(Failed::Store(held, error)) => {
                     lease = *held;
-                    let attempted = format!("release {}", context.gauge.name());
+                    let attempted = format!("give {} away", context.gauge.name());
                     context.patience.wait(&mut backoff, &attempted, &error).await;
                 }
             }
         }
     }
 
-    fn lost(&self, lost: Lost) {
+    async fn lost(&self, known: &Stored, lost: &Lost) -> Next {
+        self.lost_now(lost);
+        let found = tokio::select! {
+            biased;
+            () = self.stop.taking_stopped() => return Next::End(Left::Stopped),
+            found = self.keeper.read(known) => found,
+        };
+        Next::End(match found {
+            Ok(found) => Left::Others(found.map(Box::new)),
+            Err(error) => {
+                tracing::error!(range = %self.context.gauge.name(), error = %describe(&error), "the lease cannot be read");
+                Left::Fenced
+            }
+        })
+    }
+
+    fn lost_now(&self, lost: &Lost) -> Next {
         tracing::warn!(range = %self.context.gauge.name(), owner = lost.owner, "the lease is lost");
         self.context.gauge.labels().lease_lost();
-        self.leave(RangeState::Lost { owner: lost.owner });
+        let (processor, source, range) = self.context.gauge.place();
+        self.context.events.tell(Event::LeaseLost { processor, source, range, to: lost.owner.clone() });
+        self.context.gauge.state(RangeState::Lost { owner: lost.owner.clone() });
+        Next::End(Left::Fenced)
     }
 
     fn halt(&self, reason: &str) {
         tracing::error!(range = %self.context.gauge.name(), reason, "the range halts");
         self.context.gauge.labels().halt();
-        self.leave(RangeState::Halted { reason: reason.to_owned() });
-    }
-
-    /// Nobody needs to wait for this range.
-    fn leave(&self, state: RangeState) {
-        self.context.gauge.state(state);
+        let (processor, source, range) = self.context.gauge.place();
+        self.context.events.tell(Event::RangeHalted { processor, source, range, reason: reason.to_owned() });
+        self.context.gauge.state(RangeState::Halted { reason: reason.to_owned() });
         self.context.participant.leave();
     }
 

@@ -9,10 +9,16 @@ use futures::FutureExt;
 use tokio::task::{Id, JoinSet};
 
 /// Named tasks. Dropping it ends all of them.
-#[derive(Debug, Default)]
-pub(crate) struct Supervisor {
-    tasks: JoinSet<()>,
+#[derive(Debug)]
+pub(crate) struct Supervisor<T = ()> {
+    tasks: JoinSet<T>,
     names: BTreeMap<String, Id>,
+}
+
+impl<T: 'static> Default for Supervisor<T> {
+    fn default() -> Self {
+        Self { tasks: JoinSet::new(), names: BTreeMap::new() }
+    }
 }
 
 /// What somebody else's code did.
@@ -20,17 +26,17 @@ pub(crate) struct Supervisor {
 #[error("panicked: {0}")]
 pub(crate) struct Panicked(pub(crate) String);
 
-impl Supervisor {
-    pub(crate) fn spawn(&mut self, name: String, work: impl Future<Output = ()> + Send + 'static) {
+impl<T: Send + 'static> Supervisor<T> {
+    pub(crate) fn spawn(&mut self, name: String, work: impl Future<Output = T> + Send + 'static) {
         let handle = self.tasks.spawn(work);
         self.names.insert(name, handle.id());
     }
 
     /// The next task that ended: its name, and whether it panicked. `None` when there are none left. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Option<(String, Result<(), Panicked>)> {
+    pub(crate) async fn next(&mut self) -> Option<(String, Result<T, Panicked>)> {
         let ended = self.tasks.join_next_with_id().await?;
         let (id, result) = match ended {
-            Ok((id, ())) => (id, Ok(())),
+            Ok((id, done)) => (id, Ok(done)),
             Err(error) => {
                 let id = error.id();
                 let message = error.try_into_panic().map_or_else(|error| error.to_string(), |panic| message(&*panic));
@@ -40,10 +46,6 @@ impl Supervisor {
         let name = self.names.iter().find(|(_, named)| **named == id).map(|(name, _)| name.clone()).unwrap_or_default();
         self.names.remove(&name);
         Some((name, result))
-    }
-
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.keys().map(String::as_str)
     }
 }
 

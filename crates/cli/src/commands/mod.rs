@@ -7,10 +7,13 @@ pub(crate) mod demo;
 pub(crate) mod export;
 pub(crate) mod feed;
 pub(crate) mod import;
+pub(crate) mod leases;
 mod listing;
 pub(crate) mod notifications;
 pub(crate) mod outbox;
+pub(crate) mod pause;
 pub(crate) mod run;
+pub(crate) mod status;
 pub(crate) mod store;
 pub(crate) mod verify;
 
@@ -29,6 +32,10 @@ pub(crate) async fn dispatch(args: Args) -> Result<()> {
         Command::Feed(args) => Box::pin(feed::run(&args, &settings()?)).await,
         Command::Notifications(args) => Box::pin(notifications::run(&args, &settings()?)).await,
         Command::Counters(args) => Box::pin(counters::run(&args, &settings()?)).await,
+        Command::Status(args) => Box::pin(status::run(&args, &settings()?)).await,
+        Command::Leases(args) => Box::pin(leases::run(&args, &settings()?)).await,
+        Command::Pause(args) => Box::pin(pause::pause(&args, &settings()?)).await,
+        Command::Resume(args) => Box::pin(pause::resume(&args, &settings()?)).await,
         Command::Export(args) => Box::pin(export::run(&args, &settings()?)).await,
         Command::Outbox(args) => Box::pin(outbox::run(args, settings()?)).await,
         Command::Verify(args) => Box::pin(verify::run(args, settings()?)).await,

@@ -102,7 +102,7 @@ pub(super) fn letter_id(processor: &str, container: &str, key: &PartitionKey, so
 }
 
 /// Stable across versions and machines, because ids are made of it.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 

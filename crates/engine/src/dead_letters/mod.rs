@@ -8,5 +8,5 @@ mod letter;
 mod redrive;
 
 pub(crate) use ledger::{Failure, Ledger, source_id};
-pub(crate) use letter::Fault;
+pub(crate) use letter::{Fault, fnv1a};
 pub(crate) use redrive::{Redriver, redrive};

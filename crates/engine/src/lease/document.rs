@@ -27,7 +27,10 @@ const SYSTEM: [&str; 5] = ["_etag", "_ts", "_rid", "_self", "_attachments"];
 const EPOCH: &str = "epoch";
 const START_FROM: &str = "startFrom";
 const INCARNATION: &str = "incarnation";
+/// Our own copy of `Owner`: a .NET host that takes the lease leaves it as it was, and so gives itself away.
+const OWNER_COPY: &str = "owner";
 const BEGINNING: &str = "beginning";
+const OUR_PROPERTIES: [&str; 4] = [EPOCH, START_FROM, INCARNATION, OWNER_COPY];
 
 /// `{processor}{host}_{database rid}_{container rid}`, without a separator after the name, as .NET has it.
 pub(crate) fn lease_prefix(processor: &str, host: &str, database_rid: &str, container_rid: &str) -> String {
@@ -35,7 +38,7 @@ pub(crate) fn lease_prefix(processor: &str, host: &str, database_rid: &str, cont
 }
 
 /// Who owns: a host, and which of its lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Owner {
     pub(crate) host: String,
     pub(crate) incarnation: String,
@@ -76,6 +79,35 @@ impl LeaseDocument {
         Ok(Self { id, key, range, fields }.starting(start))
     }
 
+    /// Of a part of this one's range, free, with what others keep in its properties.
+    pub(super) fn part(
+        &self,
+        prefix: &str,
+        range: FeedRange,
+        start: &FeedStart,
+        partition_key: bool,
+    ) -> Result<Self, Error> {
+        let mut part = Self::new(prefix, range, start, partition_key)?;
+        if let Some(Value::Object(properties)) = self.fields.get(PROPERTIES) {
+            for (name, value) in properties.iter().filter(|(name, _)| !OUR_PROPERTIES.contains(&name.as_str())) {
+                part.fields.entry(PROPERTIES).or_insert_with(|| json!({}))[name] = value.clone();
+            }
+        }
+        if let Some(start_from) = self.property(START_FROM) {
+            // A time goes with every page, which merged ranges need.
+            part.set_property(START_FROM, start_from.to_owned());
+        }
+        Ok(part)
+    }
+
+    /// What is kept of it when it is removed.
+    pub(crate) fn into_record(mut self) -> Value {
+        for name in SYSTEM {
+            self.fields.remove(name);
+        }
+        Value::Object(self.fields)
+    }
+
     pub(super) fn parse(document: &Document) -> Result<Self, Error> {
         let fields: Map<String, Value> = serde_json::from_slice(&document.body)
             .map_err(|error| Error::Unreadable { id: "?".to_owned(), reason: error.to_string() })?;
@@ -102,7 +134,7 @@ impl LeaseDocument {
         Ok(Self { id, key, range, fields })
     }
 
-    pub(super) fn id(&self) -> &DocumentId {
+    pub(crate) fn id(&self) -> &DocumentId {
         &self.id
     }
 
@@ -123,22 +155,40 @@ impl LeaseDocument {
         self.property(INCARNATION)
     }
 
+    /// Host and life that own it; an owner who is not one of us has the empty life.
+    pub(crate) fn owned_by(&self) -> Option<Owner> {
+        let host = self.owner()?;
+        let ours = !self.is_foreign();
+        let incarnation = self.incarnation().filter(|_| ours).unwrap_or_default().to_owned();
+        Some(Owner { host: host.to_owned(), incarnation })
+    }
+
+    /// Whether somebody owns it who takes leases by other rules than ours.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.owner().is_some_and(|owner| self.property(OWNER_COPY) != Some(owner))
+    }
+
+    /// When it was last written, by the writer's clock.
+    pub(crate) fn written_at(&self) -> Option<Timestamp> {
+        self.text(TIMESTAMP)?.parse().ok()
+    }
+
     /// Grows with each taking; 0 where only .NET has owned it.
-    pub(super) fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         self.property(EPOCH).and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
     }
 
-    pub(super) fn position(&self) -> Option<&str> {
+    pub(crate) fn position(&self) -> Option<&str> {
         self.text(CONTINUATION)
     }
 
     /// Whether both come from one taking by one owner, whatever their positions.
-    pub(super) fn is_same_taking(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_taking(&self, other: &Self) -> bool {
         self.owner() == other.owner() && self.epoch() == other.epoch() && self.incarnation() == other.incarnation()
     }
 
     /// Where to read on; `None` in a lease whose start was never stored, as .NET makes them.
-    pub(super) fn start(&self) -> Option<FeedStart> {
+    pub(crate) fn start(&self) -> Option<FeedStart> {
         let from = match self.property(START_FROM) {
             Some(BEGINNING) => Some(FeedStart::Beginning),
             Some(time) => time.parse().ok().map(FeedStart::Time),
@@ -168,10 +218,12 @@ impl LeaseDocument {
         self
     }
 
+    /// Owned by `owner` in the next epoch: taken by it, or handed to it.
     #[must_use]
     pub(super) fn taken_by(mut self, owner: &Owner) -> Self {
         let epoch = self.epoch() + 1;
         self.fields.insert(OWNER.to_owned(), owner.host.as_str().into());
+        self.set_property(OWNER_COPY, owner.host.clone());
         self.set_property(EPOCH, epoch.to_string());
         self.set_property(INCARNATION, owner.incarnation.clone());
         self
@@ -187,6 +239,22 @@ impl LeaseDocument {
     pub(super) fn free(mut self) -> Self {
         self.fields.insert(OWNER.to_owned(), Value::Null);
         self
+    }
+
+    /// Nobody's, in the next epoch: whoever had it must take it anew.
+    #[must_use]
+    pub(crate) fn freed(self) -> Self {
+        let epoch = self.epoch() + 1;
+        let mut freed = self.free();
+        freed.set_property(EPOCH, epoch.to_string());
+        freed
+    }
+
+    /// Going on from `start`, which must not be `Now`, wherever it was.
+    #[must_use]
+    pub(crate) fn moved_to(mut self, start: &FeedStart) -> Self {
+        self.fields.insert(CONTINUATION.to_owned(), Value::Null);
+        self.starting(start)
     }
 
     /// As it is written now. .NET hosts take the timestamp for the lease's sign of life.
@@ -221,11 +289,11 @@ impl LeaseDocument {
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) lease: LeaseDocument,
-    pub(super) etag: ETag,
+    pub(crate) etag: ETag,
 }
 
 impl Stored {
-    pub(super) fn parse(document: &Document) -> Result<Self, Error> {
+    pub(crate) fn parse(document: &Document) -> Result<Self, Error> {
         Ok(Self { lease: LeaseDocument::parse(document)?, etag: document.etag.clone() })
     }
 }
@@ -288,7 +356,7 @@ mod tests {
                 "id": format!("{PREFIX}..0"), "version": 0, "LeaseToken": "0",
                 "FeedRange": {"Range": {"min": "", "max": "FF"}}, "Owner": "host-1",
                 "ContinuationToken": "\"1526353662\"",
-                "properties": {"theirs": "kept", "epoch": "1", "incarnation": "a1"},
+                "properties": {"theirs": "kept", "owner": "host-1", "epoch": "1", "incarnation": "a1"},
                 "timestamp": "1970-01-01T00:00:00.0000000Z", "Mode": "Incremental Feed", "somethingNew": [1],
             })
         );

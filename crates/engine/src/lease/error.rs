@@ -11,6 +11,8 @@ pub enum Error {
         "lease {id} reads in mode {mode:?}, and this processor reads incrementally; give the processor another name"
     )]
     Mode { id: String, mode: String },
+    #[error("no processor {processor} reads {source_container}")]
+    Unknown { processor: String, source_container: String },
     #[error("cannot name a lease {prefix}..{token}")]
     Id { prefix: String, token: String, source: InvalidId },
 }

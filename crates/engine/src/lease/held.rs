@@ -1,6 +1,6 @@
 use feedmill_store_api::{Applied, Error, FeedStart, Position, RequestCharge};
 
-use super::document::{LeaseDocument, Stored};
+use super::document::{LeaseDocument, Owner, Stored};
 use super::table::{Replaced, Table};
 
 /// Proof of ownership, and the only door to a checkpoint. Losing the lease consumes it.
@@ -36,9 +36,23 @@ impl HeldLease {
         &self.start
     }
 
+    /// Where delivery begins for whoever comes next.
+    pub(super) fn start_again(&self) -> FeedStart {
+        self.stored.lease.start().unwrap_or_else(|| self.start.clone())
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.stored.lease.epoch()
+    }
+
     /// The position of the last checkpoint, by whoever wrote it.
     pub(crate) fn position(&self) -> Option<&str> {
         self.stored.lease.position()
+    }
+
+    /// As it was written last.
+    pub(super) fn stored(&self) -> &Stored {
+        &self.stored
     }
 
     /// Stores `position`: one request, on the condition that the lease is as we wrote it last.
@@ -51,16 +65,25 @@ impl HeldLease {
         }
     }
 
-    /// Gives the lease back, with its last position where there is a new one.
-    pub(crate) async fn release(mut self, position: Option<&Position>) -> Result<RequestCharge, Failed> {
-        let wanted = match position {
+    /// Gives the lease back, or to `heir` in its next epoch, with its last position where there is a new one.
+    pub(crate) async fn give(
+        mut self,
+        heir: Option<&Owner>,
+        position: Option<&Position>,
+    ) -> Result<(Stored, RequestCharge), Failed> {
+        let lease = match position {
             Some(position) => self.stored.lease.clone().at(position),
             None => self.stored.lease.clone(),
         };
-        self.write(wanted.free()).await.map_err(|unwritten| match unwritten {
-            Unwritten::Lost(lost) => Failed::Lost(lost),
-            Unwritten::Store(error) => Failed::Store(Box::new(self), error),
-        })
+        let wanted = match heir {
+            Some(heir) => lease.taken_by(heir),
+            None => lease.free(),
+        };
+        match self.write(wanted).await {
+            Ok(charge) => Ok((self.stored, charge)),
+            Err(Unwritten::Lost(lost)) => Err(Failed::Lost(lost)),
+            Err(Unwritten::Store(error)) => Err(Failed::Store(Box::new(self), error)),
+        }
     }
 
     async fn write(&mut self, wanted: LeaseDocument) -> Result<RequestCharge, Unwritten> {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use feedmill_store_api::{Applied, Container, ErrorKind, FeedStart};
+use feedmill_store_api::{Applied, Container, ErrorKind, FeedRange, FeedStart};
+use tokio::sync::Semaphore;
 
 use super::document::{LeaseDocument, Stored};
 use super::error::Error;
@@ -10,128 +11,137 @@ use super::held::HeldLease;
 use super::table::{Replaced, Table};
 use super::topology::{self, Coverage};
 use crate::StartFrom;
+use crate::limits::TAKING_AT_ONCE;
 use crate::retry::is_outage;
 
 /// The leases of one processor over one source.
 #[derive(Clone)]
 pub(crate) struct Keeper {
-    table: Table,
-    source: Arc<dyn Container>,
+    pub(super) table: Table,
+    pub(super) source: Arc<dyn Container>,
     start: StartFrom,
-    exclusive: bool,
-}
-
-/// Which leases may be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// At start: what is free or has our host's name; all of them where nobody else can be.
-    Start,
-    /// After a loss: what is free, or still ours. Not what has our host's name alone: another life of this host, or
-    /// another host of this name, would be fought for the lease.
-    Again,
+    /// Into how many ranges each physical one is cut when leases are made.
+    ranges_per_partition: usize,
+    taking: Arc<Semaphore>,
 }
 
 /// What became of an attempt to take a lease.
-pub(crate) enum Acquired {
+pub(crate) enum Taken {
     Held(Box<HeldLease>),
-    /// Another owner has it; it is left alone.
-    HeldBy(String),
-    /// It is no more.
-    Missing,
+    /// Somebody was faster, or it is no more: as it was found.
+    Others(Option<Box<Stored>>),
 }
 
 impl Keeper {
-    pub(crate) fn new(table: Table, source: Arc<dyn Container>, start: StartFrom, exclusive: bool) -> Self {
-        Self { table, source, start, exclusive }
+    pub(crate) fn new(table: Table, source: Arc<dyn Container>, start: StartFrom, ranges_per_partition: usize) -> Self {
+        let taking = Arc::new(Semaphore::new(TAKING_AT_ONCE));
+        Self { table, source, start, ranges_per_partition, taking }
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.table.prefix
     }
 
     /// Creates what is missing, each lease with its start position in it, and returns all leases.
     pub(crate) async fn prepare(&self) -> Result<Vec<Stored>, Error> {
-        let attempted = format!("look up the ranges of {}", self.source.name());
-        let ranges = self.table.patience.outlast(&attempted, || self.source.feed_ranges()).await;
+        let (leases, coverage) = self.look().await?;
+        let is_old = self.table.is_marked().await?;
+        if coverage.is_whole() && is_old {
+            return Ok(leases);
+        }
+        // A listing is no snapshot: while a range is being split it may show neither the whole nor its parts.
+        let coverage = if is_old { self.look().await?.1 } else { coverage };
+        self.repair(&coverage, is_old).await?;
+        if !is_old {
+            self.table.mark().await?;
+        }
+        self.table.list().await
+    }
+
+    /// All leases, and what they make of the source's ranges.
+    async fn look(&self) -> Result<(Vec<Stored>, Coverage), Error> {
         // Ranges before leases: a split in between then leaves a lease over two ranges, which is seen; the other way
         // round it would look like a gap.
-        let ranges = ranges.map_err(Error::store(attempted))?;
+        let ranges = self.ranges().await?;
         let leases = self.table.list().await?;
-        let is_old = self.table.is_marked().await?;
         let covered: Vec<_> = leases.iter().map(|stored| stored.lease.range().clone()).collect();
         let coverage = topology::cover(&ranges, &covered);
-        self.report(&coverage, is_old);
+        Ok((leases, coverage))
+    }
+
+    async fn repair(&self, coverage: &Coverage, is_old: bool) -> Result<(), Error> {
+        self.report(coverage, is_old);
         for range in &coverage.missing {
+            let parts = if is_old { vec![range.clone()] } else { topology::cut(range, self.ranges_per_partition) };
             let start = match self.start {
                 // A lease was lost. Between it and now nobody knows what was delivered, so all of it is.
                 StartFrom::Now if is_old => FeedStart::Beginning,
                 start => self.resolve(start, range).await?,
             };
-            let lease = LeaseDocument::new(&self.table.prefix, range.clone(), &start, self.table.by_partition_key())?;
-            self.table.create(lease).await?;
+            for part in parts {
+                let lease = LeaseDocument::new(&self.table.prefix, part, &start, self.table.by_partition_key())?;
+                self.table.create(lease).await?;
+            }
         }
-        if !is_old {
-            self.table.mark().await?;
-        }
-        if coverage.missing.is_empty() { Ok(leases) } else { self.table.list().await }
+        Ok(())
     }
 
-    /// Takes the lease where `claim` allows it. Outlasts outages.
-    pub(crate) async fn acquire(&self, mut stored: Stored, claim: Claim) -> Result<Acquired, Error> {
+    pub(super) async fn ranges(&self) -> Result<Vec<FeedRange>, Error> {
+        let attempted = format!("look up the ranges of {}", self.source.name());
+        let ranges = self.table.patience.outlast(&attempted, || self.source.feed_ranges()).await;
+        ranges.map_err(Error::store(attempted))
+    }
+
+    /// Takes the lease, which was free or a dead owner's when it was `stored`. Tries once: after a failure of the store
+    /// others may have it with every right.
+    pub(crate) async fn take(&self, stored: Stored) -> Result<Taken, Error> {
         let attempted = format!("take lease {}", stored.lease.id());
-        let mut backoff = self.table.patience.backoff();
-        let mut doubt = false;
-        loop {
-            if let Some(owner) = self.other_owner(&stored.lease, claim) {
-                return Ok(Acquired::HeldBy(owner.to_owned()));
-            }
-            let start = match stored.lease.start() {
-                Some(start) => start,
-                // A lease of .NET that never had a checkpoint: its start is stored before the first delivery too.
-                None => self.resolve(self.start, stored.lease.range()).await?,
-            };
-            let wanted = stored.lease.clone().taken_by(&self.table.owner).starting(&start);
-            match self.table.replace(&stored, wanted.clone()).await {
-                Replaced::Written(stored, _) => return Ok(self.held(stored, start)),
-                Replaced::Refused(Some(found)) if doubt && found.lease.is_same_taking(&wanted) => {
-                    return Ok(self.held(found, start));
-                }
-                Replaced::Refused(Some(found)) => {
-                    stored = found;
-                    doubt = false;
-                }
-                Replaced::Refused(None) => return Ok(Acquired::Missing),
-                Replaced::Failed(error) if is_outage(error.kind()) => {
-                    doubt |= error.applied() == Applied::Perhaps;
-                    self.table.patience.wait(&mut backoff, &attempted, &error).await;
-                }
-                Replaced::Failed(error) => return Err(Error::store(attempted)(error)),
-            }
-        }
-    }
-
-    /// Looks at the lease as it is now, and takes it where `claim` allows it.
-    pub(crate) async fn acquire_again(&self, known: &Stored, claim: Claim) -> Result<Acquired, Error> {
-        let attempted = format!("read lease {}", known.lease.id());
-        match self.table.patience.outlast(&attempted, || self.table.read(&known.lease)).await {
-            Ok(Some(stored)) => self.acquire(stored, claim).await,
-            Ok(None) => Ok(Acquired::Missing),
-            Err(error) => Err(Error::store(attempted)(error)),
-        }
-    }
-
-    fn held(&self, stored: Stored, start: FeedStart) -> Acquired {
-        Acquired::Held(Box::new(HeldLease::new(self.table.clone(), stored, start)))
-    }
-
-    fn other_owner<'a>(&self, lease: &'a LeaseDocument, claim: Claim) -> Option<&'a str> {
-        let owner = lease.owner()?;
-        let us = &self.table.owner;
-        let may_take = match claim {
-            Claim::Start => self.exclusive || owner.eq_ignore_ascii_case(&us.host),
-            Claim::Again => owner == us.host && lease.incarnation() == Some(&us.incarnation),
+        let _turn = self.taking.acquire().await;
+        let start = match stored.lease.start() {
+            Some(start) => start,
+            // A lease of .NET that never had a checkpoint: its start is stored before the first delivery too.
+            None => self.resolve(self.start, stored.lease.range()).await?,
         };
-        (!may_take).then_some(owner)
+        let wanted = stored.lease.clone().taken_by(&self.table.owner).starting(&start);
+        match self.table.replace(&stored, wanted.clone()).await {
+            Replaced::Written(stored, _) => Ok(self.held(stored, start)),
+            Replaced::Refused(found) => Ok(Taken::Others(found.map(Box::new))),
+            Replaced::Failed(error) if is_outage(error.kind()) => {
+                let doubt = error.applied() == Applied::Perhaps;
+                self.table.patience.wait(&mut self.table.patience.backoff(), &attempted, &error).await;
+                match self.read(&stored).await? {
+                    Some(found) if doubt && found.lease.is_same_taking(&wanted) => Ok(self.held(found, start)),
+                    found => Ok(Taken::Others(found.map(Box::new))),
+                }
+            }
+            Replaced::Failed(error) => Err(Error::store(attempted)(error)),
+        }
+    }
+
+    /// The lease its last owner handed to us: it is ours as it is.
+    pub(crate) fn given(&self, stored: Stored) -> Option<HeldLease> {
+        let start = stored.lease.start()?;
+        Some(HeldLease::new(self.table.clone(), stored, start))
+    }
+
+    /// The lease as it is now. Outlasts outages.
+    pub(crate) async fn read(&self, known: &Stored) -> Result<Option<Stored>, Error> {
+        let attempted = format!("read lease {}", known.lease.id());
+        let found = self.table.patience.outlast(&attempted, || self.table.read(&known.lease)).await;
+        found.map_err(Error::store(attempted))
+    }
+
+    /// Whether the lease has us for its owner, in this life.
+    pub(crate) fn is_ours(&self, stored: &Stored) -> bool {
+        stored.lease.owned_by().as_ref() == Some(&*self.table.owner)
+    }
+
+    fn held(&self, stored: Stored, start: FeedStart) -> Taken {
+        Taken::Held(Box::new(HeldLease::new(self.table.clone(), stored, start)))
     }
 
     /// `now` becomes the position of one empty poll: what is stored must mean the same at every later start.
-    async fn resolve(&self, start: StartFrom, range: &feedmill_store_api::FeedRange) -> Result<FeedStart, Error> {
+    async fn resolve(&self, start: StartFrom, range: &FeedRange) -> Result<FeedStart, Error> {
         match start {
             StartFrom::Beginning => Ok(FeedStart::Beginning),
             StartFrom::Time(time) => Ok(FeedStart::Time(time)),
@@ -157,9 +167,6 @@ impl Keeper {
         }
         for (one, other) in &coverage.overlapping {
             tracing::error!(%prefix, source, %one, %other, "leases overlap; their changes are delivered twice");
-        }
-        for range in &coverage.spanning {
-            tracing::error!(%prefix, source, %range, "a lease covers a range that was split");
         }
     }
 }

@@ -3,15 +3,28 @@
 //! The documents are those of the .NET change feed processor, so that a fleet can move here and back without losing its
 //! place. Read `document.rs` for the layout, `table.rs` for how it is written, `held.rs` for what owning one allows.
 
+mod division;
 mod document;
 mod error;
+mod expiry;
 mod held;
 mod keeper;
+mod pause;
+mod plan;
+mod removal;
 mod table;
 mod topology;
+mod weights;
 
-pub(crate) use document::{Owner, Stored, lease_prefix};
+pub(crate) use division::Divided;
+pub(crate) use document::{LeaseDocument, Owner, Stored, lease_prefix};
 pub use error::Error;
+pub(crate) use expiry::Expiry;
 pub(crate) use held::{Failed, HeldLease, Lost};
-pub(crate) use keeper::{Acquired, Claim, Keeper};
+pub(crate) use keeper::{Keeper, Taken};
+pub(crate) use pause::{Pause, id_prefix as pause_prefix};
+pub(crate) use plan::{Host, Lease, assign};
+pub(crate) use removal::removed;
 pub(crate) use table::Table;
+pub(crate) use topology::parts;
+pub(crate) use weights::Weights;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use feedmill_store_api::{
-    Applied, Container, DocumentId, ErrorKind, Operation, PageRequest, PartitionKey, Query, ReadLevel, RequestCharge,
-    Scope, Written,
+    Applied, Container, DocumentId, ErrorKind, FeedRange, FeedStart, Operation, PageRequest, PartitionKey, Query,
+    ReadLevel, RequestCharge, Scope, Written,
 };
 use serde_json::json;
 
 use super::document::{LeaseDocument, Owner, Stored};
 use super::error::Error;
 use crate::limits::LISTING_ITEMS;
-use crate::retry::Patience;
+use crate::retry::{Patience, is_outage};
 
 /// A place for the leases that share a prefix. Clones are the same place.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ impl Table {
     }
 
     /// All leases, and what listing them cost.
-    pub(super) async fn list(&self) -> Result<Vec<Stored>, Error> {
+    pub(crate) async fn list(&self) -> Result<Vec<Stored>, Error> {
         let attempted = format!("list the leases {}", self.prefix);
         let query =
             Query::new("SELECT * FROM c WHERE STARTSWITH(c.id, @prefix)").with("@prefix", format!("{}..", self.prefix));
@@ -78,6 +78,35 @@ impl Table {
         self.create_document(lease.key(), lease.id(), body).await
     }
 
+    /// Creates a lease that is free, unless there is one.
+    pub(crate) async fn create_free(&self, range: FeedRange, start: &FeedStart) -> Result<(), Error> {
+        self.create(LeaseDocument::new(&self.prefix, range, start, self.by_partition_key())?).await
+    }
+
+    /// Replaces the lease where it is still as it was `stored`. Otherwise the inner error says what stands there now.
+    /// Outlasts outages.
+    pub(crate) async fn write_over(
+        &self,
+        stored: &Stored,
+        wanted: LeaseDocument,
+    ) -> Result<Result<Stored, Option<Stored>>, Error> {
+        let attempted = format!("write lease {}", stored.lease.id());
+        let mut backoff = self.patience.backoff();
+        let mut doubt = false;
+        loop {
+            match self.replace(stored, wanted.clone()).await {
+                Replaced::Written(written, _) => return Ok(Ok(written)),
+                Replaced::Refused(Some(found)) if doubt && found.lease.is_same_taking(&wanted) => return Ok(Ok(found)),
+                Replaced::Refused(found) => return Ok(Err(found)),
+                Replaced::Failed(error) if is_outage(error.kind()) => {
+                    doubt |= error.applied() == Applied::Perhaps;
+                    self.patience.wait(&mut backoff, &attempted, &error).await;
+                }
+                Replaced::Failed(error) => return Err(Error::store(attempted)(error)),
+            }
+        }
+    }
+
     pub(super) async fn is_marked(&self) -> Result<bool, Error> {
         let (id, key) = self.marker()?;
         let attempted = format!("read the marker {id}");
@@ -86,7 +115,7 @@ impl Table {
     }
 
     /// Says, as .NET does, that all leases were made.
-    pub(super) async fn mark(&self) -> Result<(), Error> {
+    pub(crate) async fn mark(&self) -> Result<(), Error> {
         let (id, key) = self.marker()?;
         let body = if self.by_partition_key() {
             json!({"id": id.as_str(), "partitionKey": id.as_str()})

@@ -94,6 +94,11 @@ async fn request(
         if sent_at.since(read_at) > writer.options().settle_max {
             return Ok(Sent::Late);
         }
+        if !writer.pulse().allows(sent_at) {
+            // Others may have the lease before this would arrive.
+            let text = "write: this host was not heard of for too long";
+            return Err(Error::new(ErrorKind::Unavailable, text).into());
+        }
         let outcome = once(opened, key, part).await;
         let took = writer.clock().monotonic().since(sent_at);
         let failure = match &outcome {

@@ -12,6 +12,7 @@ use super::settler::Settler;
 use super::tally::Tally;
 use super::window::Window;
 use crate::Delivery;
+use crate::fleet::Pulse;
 
 /// What all settlers of a host share: open containers, the request window, the sums. Clones share it.
 #[derive(Clone)]
@@ -25,6 +26,7 @@ struct Shared {
     window: Window,
     open: RwLock<BTreeMap<String, Arc<Opened>>>,
     totals: Mutex<Tally>,
+    pulse: Pulse,
 }
 
 /// A container that was read or written before.
@@ -37,9 +39,20 @@ pub(super) struct Opened {
 
 impl Writer {
     pub fn new(database: Arc<dyn Database>, clock: Arc<dyn Clock>, entropy: Entropy, options: Options) -> Self {
+        Self::with_pulse(database, clock, entropy, options, Pulse::alone())
+    }
+
+    /// One that sends nothing once the host's time is over.
+    pub(crate) fn with_pulse(
+        database: Arc<dyn Database>,
+        clock: Arc<dyn Clock>,
+        entropy: Entropy,
+        options: Options,
+        pulse: Pulse,
+    ) -> Self {
         let window = Window::new(options.requests_in_flight_max);
         let (open, totals) = (RwLock::default(), Mutex::default());
-        Self(Arc::new(Shared { database, clock, entropy, options, window, open, totals }))
+        Self(Arc::new(Shared { database, clock, entropy, options, window, open, totals, pulse }))
     }
 
     /// Settles what one delivery concerns.
@@ -67,6 +80,10 @@ impl Writer {
 
     pub(super) fn options(&self) -> &Options {
         &self.0.options
+    }
+
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.0.pulse
     }
 
     pub(super) fn window(&self) -> &Window {

@@ -2,8 +2,11 @@
 
 mod delivery;
 mod failures;
+mod fleet;
 mod handlers;
 mod leases;
 mod lifetimes;
+mod operators;
 mod spy;
+mod topology;
 mod world;

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub(super) struct World {
     pub(super) host: &'static str,
     /// Not spied upon: for what the test itself does.
     pub(super) database: Arc<dyn Database>,
+    /// Engines made so far: each draws other incarnations.
+    engines: AtomicU64,
     _time: AbortOnDropHandle<()>,
 }
 
@@ -57,6 +60,7 @@ impl World {
             exclusive: true,
             host: "host-1",
             database,
+            engines: AtomicU64::new(0),
             _time: AbortOnDropHandle::new(time),
         }
     }
@@ -70,11 +74,16 @@ impl World {
     }
 
     pub(super) fn engine(&self) -> Engine {
+        self.engine_on(self.host, &self.spy)
+    }
+
+    /// An engine whose requests `spy` sees.
+    pub(super) fn engine_on(&self, host: &str, spy: &Arc<Spy>) -> Engine {
         Engine::new(Parts {
-            database: Arc::new(SpiedDatabase { inner: Arc::clone(&self.database), spy: Arc::clone(&self.spy) }),
+            database: Arc::new(SpiedDatabase { inner: Arc::clone(&self.database), spy: Arc::clone(spy) }),
             clock: Arc::new(self.clock.clone()),
-            entropy: Entropy::seeded(7),
-            host: self.host.to_owned(),
+            entropy: Entropy::seeded(7 + self.engines.fetch_add(1, Ordering::Relaxed)),
+            host: host.to_owned(),
             exclusive: self.exclusive,
             options: self.options.clone(),
         })
@@ -152,6 +161,11 @@ impl Running {
     pub(super) async fn stop(self) -> Summary {
         self.stop.cancel();
         self.task.await.unwrap().unwrap()
+    }
+
+    /// Its own end.
+    pub(super) async fn ended(self) -> Result<Summary, EngineError> {
+        self.task.await.unwrap()
     }
 
     /// As a kill does: nothing more happens.

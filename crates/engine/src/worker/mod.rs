@@ -17,6 +17,8 @@ use feedmill_store_api::{Container, FeedRange};
 use self::delivery::LetterRate;
 use self::key::KeyPaths;
 use crate::dead_letters::Ledger;
+use crate::events::Events;
+use crate::fleet::Pulse;
 use crate::lag::Gauge;
 use crate::lifetime::{Participant, Rounds};
 use crate::retry::Patience;
@@ -38,6 +40,8 @@ pub(crate) struct Context {
     handler: Arc<dyn Handler>,
     gather: bool,
     writer: Writer,
+    pub(crate) pulse: Pulse,
+    pub(crate) events: Events,
     pub(crate) clock: Arc<dyn Clock>,
     entropy: Entropy,
     pub(crate) patience: Patience,
@@ -54,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) options: Arc<Options>,
     pub(crate) writer: Writer,
     pub(crate) rounds: Arc<Rounds>,
+    pub(crate) pulse: Pulse,
+    pub(crate) events: Events,
 }
 
 impl Context {
@@ -77,6 +83,8 @@ impl Context {
             handler: Arc::clone(&processor.handler),
             gather: processor.gather,
             writer: shared.writer.clone(),
+            pulse: shared.pulse.clone(),
+            events: shared.events.clone(),
             clock: Arc::clone(&shared.clock),
             entropy: shared.entropy.clone(),
             patience: shared.patience.clone(),

@@ -61,9 +61,9 @@ impl Poll {
         }
     }
 
-    /// Begins to read when it is time. A new round asks at once, but does not press a store that fails.
-    pub(super) fn start(&mut self, now: Monotonic, round: u64) {
-        let asked = round > self.round && !self.failing;
+    /// Begins to read when it is time. A new round that is in a hurry asks at once, but does not press a store that fails.
+    pub(super) fn start(&mut self, now: Monotonic, round: u64, hasten: bool) {
+        let asked = hasten && round > self.round && !self.failing;
         if self.reading.is_some() || (now < self.not_before && !asked) {
             return;
         }

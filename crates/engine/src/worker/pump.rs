@@ -1,6 +1,7 @@
 //! The loop: read page → lanes → progress → checkpoint → read page.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use feedmill_clock::Monotonic;
 use feedmill_store_api::{Error, ErrorKind, FeedPage, PartitionKey, Position};
@@ -18,6 +19,8 @@ use crate::Delivery;
 use crate::dead_letters::Fault;
 use crate::lease::{HeldLease, Lost};
 use crate::limits::GATHER_PAUSE_MAX;
+use crate::lifetime::Round;
+use crate::range::Order;
 use crate::retry;
 use crate::shutdown::Stop;
 
@@ -32,17 +35,28 @@ pub(crate) struct Ended {
 
 pub(crate) enum Why {
     Stopped,
+    /// What was read is settled, and the lease is wanted elsewhere.
+    Ordered(Order),
+    /// This host may send nothing any more.
+    Fenced,
     Lost(Lost),
     Halted(String),
     Gone(Error),
 }
 
 /// Reads and delivers from the lease's position until told to stop or something ends it.
-pub(crate) async fn run(context: &Arc<Context>, lease: HeldLease, stop: &Stop) -> Ended {
+pub(crate) async fn run(
+    context: &Arc<Context>,
+    lease: HeldLease,
+    stop: &Stop,
+    orders: &mut watch::Receiver<Order>,
+) -> Ended {
     let mut pump = Pump::new(context, lease);
     let why = loop {
-        pump.start();
-        let event = pump.next(stop).await;
+        if let Some(why) = pump.start() {
+            break why;
+        }
+        let event = pump.next(stop, orders).await;
         if let Some(why) = pump.handle(event) {
             break why;
         }
@@ -58,11 +72,18 @@ struct Pump {
     deliveries: JoinSet<Done>,
     progress: Progress,
     checkpointer: Checkpointer,
-    rounds: watch::Receiver<u64>,
+    rounds: watch::Receiver<Round>,
+    leaving: Option<Leaving>,
     /// The round of the last poll, when it was empty.
     empty_in: Option<u64>,
     /// The last round this range was reported idle in.
     reported: u64,
+}
+
+/// No more is read: the lease is wanted elsewhere once what was read is settled, or at this time.
+struct Leaving {
+    order: Order,
+    until: Monotonic,
 }
 
 /// A delivery that came to its end.
@@ -75,6 +96,8 @@ struct Done {
 
 enum Event {
     Stop,
+    Fenced,
+    Order(Order),
     Polled(Polled),
     Done(Result<Done, JoinError>),
     Slot(OwnedSemaphorePermit),
@@ -97,25 +120,34 @@ impl Pump {
             progress: Progress::default(),
             checkpointer: Checkpointer::new(lease, options, context.patience.backoff()),
             rounds: context.participant.rounds(),
+            leaving: None,
             empty_in: None,
             reported: 0,
             context: Arc::clone(context),
         }
     }
 
-    /// Starts whatever can be started now.
-    fn start(&mut self) {
+    /// Starts whatever can be started now. Returns why it ends, where there is nothing left to wait for.
+    fn start(&mut self) -> Option<Why> {
         let now = self.context.clock.monotonic();
         // Also where no place is free: otherwise the loop would wake for a time that has passed, again and again.
         self.lanes.warm(now);
+        if !self.context.pulse.allows(now) {
+            return Some(Why::Fenced);
+        }
+        if let Some(leaving) = &self.leaving
+            && (self.is_idle() || leaving.until <= now)
+        {
+            return Some(Why::Ordered(leaving.order.clone()));
+        }
         while let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
             if !self.deliver(now, permit) {
                 break;
             }
         }
-        let round = *self.rounds.borrow_and_update();
+        let Round { number: round, hasten } = *self.rounds.borrow_and_update();
         if self.has_room() {
-            self.poll.start(now, round);
+            self.poll.start(now, round, hasten);
         }
         let idle = self.is_idle();
         if idle && self.empty_in.is_some() {
@@ -127,23 +159,28 @@ impl Pump {
             self.reported = round;
             self.context.participant.idle(round);
         }
+        None
     }
 
-    async fn next(&mut self, stop: &Stop) -> Event {
+    async fn next(&mut self, stop: &Stop, orders: &mut watch::Receiver<Order>) -> Event {
         let clock = &self.context.clock;
         let now = clock.monotonic();
         let poll_at = if self.has_room() { self.poll.due_at() } else { None };
-        let wake = [poll_at, self.lanes.next_warm(), self.checkpointer.due_at()].into_iter().flatten().min();
+        let leave_at = self.leaving.as_ref().map(|leaving| leaving.until);
+        let wake = [poll_at, self.lanes.next_warm(), self.checkpointer.due_at(), leave_at].into_iter().flatten().min();
         let time = match wake {
             Some(at) => Either::Left(clock.sleep(at.since(now))),
             None => Either::Right(std::future::pending()),
         };
         let slots = Arc::clone(&self.slots);
-        // In this order nobody starves: checkpoints are few, pages end when there is no room, and whatever happens, the loop
-        // then starts all that is due.
+        // In this order nobody starves: orders and checkpoints are few, pages end when there is no room, and whatever
+        // happens, the loop then starts all that is due.
         tokio::select! {
             biased;
             () = stop.taking_stopped() => Event::Stop,
+            () = self.context.pulse.fenced() => Event::Fenced,
+            // Without the fleet that gives orders there are none.
+            Ok(()) = orders.changed() => Event::Order(orders.borrow_and_update().clone()),
             checkpoint = self.checkpointer.finished(|| clock.monotonic()) => Event::Checkpoint(checkpoint),
             polled = self.poll.finished(|| clock.monotonic()) => Event::Polled(polled),
             Some(done) = self.deliveries.join_next() => Event::Done(done),
@@ -159,6 +196,8 @@ impl Pump {
     fn handle(&mut self, event: Event) -> Option<Why> {
         match event {
             Event::Stop => Some(Why::Stopped),
+            Event::Fenced => Some(Why::Fenced),
+            Event::Order(order) => self.order(order),
             Event::Time => None,
             Event::Slot(permit) => {
                 self.deliver(self.context.clock.monotonic(), permit);
@@ -181,6 +220,19 @@ impl Pump {
             Event::Polled(Polled::Failed(error)) => self.poll_failed(error),
             Event::Checkpoint(checkpoint) => self.checkpointed(checkpoint),
         }
+    }
+
+    fn order(&mut self, order: Order) -> Option<Why> {
+        match order {
+            Order::Work => self.leaving = None,
+            Order::Lost(lost) => return Some(Why::Lost(lost)),
+            Order::Release | Order::HandOver(_) => {
+                self.context.gauge.state(RangeState::Leaving);
+                let until = self.context.clock.monotonic() + self.context.options.hand_over_drain_max;
+                self.leaving = Some(Leaving { order, until });
+            }
+        }
+        None
     }
 
     fn page(&mut self, page: FeedPage, round: u64) {
@@ -215,7 +267,9 @@ impl Pump {
 
     /// False when there is nothing to deliver now.
     fn deliver(&mut self, now: Monotonic, permit: OwnedSemaphorePermit) -> bool {
-        let Some(batch) = self.lanes.take(now) else { return false };
+        // A key that gathers is not waited for by a lease that is wanted elsewhere.
+        let warm = if self.leaving.is_some() { Monotonic::from_origin(Duration::MAX) } else { now };
+        let Some(batch) = self.lanes.take(warm) else { return false };
         let context = Arc::clone(&self.context);
         let slot = Slot::new(Arc::clone(&self.slots), permit);
         let mut ticket = batch.ticket;
@@ -295,10 +349,13 @@ impl Pump {
 
     /// Drains what runs, unless the lease is lost, and takes the lease out.
     async fn end(mut self, mut why: Why, stop: &Stop) -> Ended {
-        while !matches!(why, Why::Lost(_)) && (!self.deliveries.is_empty() || self.checkpointer.is_writing()) {
+        while !matches!(why, Why::Lost(_) | Why::Fenced)
+            && (!self.deliveries.is_empty() || self.checkpointer.is_writing())
+        {
             let clock = &self.context.clock;
             let event = tokio::select! {
                 biased;
+                () = self.context.pulse.fenced() => Event::Fenced,
                 Some(done) = self.deliveries.join_next() => Event::Done(done),
                 checkpoint = self.checkpointer.finished(|| clock.monotonic()) => Event::Checkpoint(checkpoint),
                 () = stop.draining_stopped(), if !self.deliveries.is_empty() => {
@@ -308,6 +365,7 @@ impl Pump {
             };
             match self.handle(event) {
                 Some(Why::Lost(lost)) => why = Why::Lost(lost),
+                Some(Why::Fenced) => why = Why::Fenced,
                 // A second reason to halt does not replace the first.
                 Some(other) if matches!(why, Why::Stopped) => why = other,
                 _ => {}
@@ -325,7 +383,8 @@ impl Pump {
 
     fn has_room(&self) -> bool {
         let options = &self.context.options;
-        self.lanes.changes() < options.changes_in_flight_max
+        self.leaving.is_none()
+            && self.lanes.changes() < options.changes_in_flight_max
             && self.lanes.bytes() < options.bytes_in_flight_max
             && self.progress.pages() < options.pages_in_flight_max
     }

@@ -6,25 +6,25 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum RangeState {
-    /// Its lease is being taken. → `Reading`, `HeldBy`, `Lost`
+    /// Its lease is being taken. → `Reading`, `Halted`, or shown no more
     Starting,
-    /// Changes are read and delivered. → `Idle`, `Waiting`, `Halted`, `Gone`, `Lost`, `Restarting`, `Released`
+    /// Changes are read and delivered. → all but `Starting`
     Reading,
     /// Everything there was is settled; polls for more. → as `Reading`
     Idle,
     /// The store fails; everything is sent again until it does not. → as `Reading`
     Waiting { error: String },
-    /// The worker broke, which is a bug of ours; it begins again at its checkpoint. → `Starting`, `Halted`
+    /// The worker broke, which is a bug of ours; it begins again at its checkpoint. → `Reading`, `Halted`
     Restarting { error: String },
-    /// Stopped for good at its checkpoint; somebody must look. → `Released`
+    /// No more is read; what was read is settled before the lease goes elsewhere. → `Released`, `Lost`
+    Leaving,
+    /// The range was split; its parts get leases. → shown no more, `Halted`
+    Dividing,
+    /// Stopped at its checkpoint; somebody must look. → `Released`
     Halted { reason: String },
-    /// The range was split or merged; following it needs new leases. → `Released`
-    Gone,
-    /// Another owner has the lease. → `Starting` once it is free
-    HeldBy { owner: String },
-    /// The lease was taken from us, or is no more. → `Starting` once it is free
+    /// The lease is somebody else's. → shown no more
     Lost { owner: Option<String> },
-    /// Given back. Final.
+    /// Given away. Final.
     Released,
 }
 
@@ -32,7 +32,7 @@ impl RangeState {
     /// Why nothing more will come of this range by itself, where that is so.
     pub fn trouble(&self) -> Option<String> {
         match self {
-            Self::Halted { .. } | Self::Gone | Self::HeldBy { .. } | Self::Lost { .. } => Some(self.to_string()),
+            Self::Halted { .. } => Some(self.to_string()),
             _ => None,
         }
     }
@@ -47,8 +47,8 @@ impl fmt::Display for RangeState {
             Self::Waiting { error } => write!(f, "waiting: {error}"),
             Self::Restarting { error } => write!(f, "restarting: {error}"),
             Self::Halted { reason } => write!(f, "halted: {reason}"),
-            Self::Gone => f.write_str("gone: the range was split or merged, and this version cannot follow it"),
-            Self::HeldBy { owner } => write!(f, "held by {owner}"),
+            Self::Leaving => f.write_str("leaving"),
+            Self::Dividing => f.write_str("dividing"),
             Self::Lost { owner: Some(owner) } => write!(f, "lost to {owner}"),
             Self::Lost { owner: None } => f.write_str("lost: its lease was changed or removed"),
             Self::Released => f.write_str("released"),

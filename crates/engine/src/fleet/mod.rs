@@ -1,0 +1,535 @@
+//! Which ranges run on this host: follows the lease table and the other hosts, plans, and carries out its part.
+//!
+//! Read `heart.rs` for how a host says that it lives, `view.rs` for what it knows, `duty.rs` for what follows from that,
+//! and `../lease/plan.rs` for the rule by which all hosts come to the same answer.
+
+mod crew;
+mod duty;
+mod follow;
+mod foreign;
+mod heart;
+mod heartbeat;
+mod pulse;
+mod rest;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use feedmill_clock::{Monotonic, timeout};
+use feedmill_store_api::{Container, ErrorKind, PageRequest, Query, ReadLevel, Scope};
+use futures::FutureExt;
+use futures::future::Either;
+use tokio::sync::watch;
+
+use self::crew::Crew;
+use self::duty::{Duties, Knowledge};
+use self::follow::Follow;
+use self::rest::{Rest, Sign};
+use self::view::{Seen, View};
+use crate::dead_letters::Ledger;
+use crate::lag::{Gauge, Status};
+use crate::lease::{Expiry, Keeper, Lost, Owner, Weights};
+use crate::lifetime::{Participant, Round};
+use crate::limits::{EXPECTING_INTERVAL, EXPECTING_MAX, LISTING_ITEMS, WEIGHTS_ANNOUNCED_MAX};
+use crate::range::{Begin, Left, Order, Range};
+use crate::shutdown::Stop;
+use crate::worker::{Context, Shared};
+use crate::{EngineError, Processor};
+
+pub(crate) use heart::{Heart, Replaced};
+pub(crate) use heartbeat::{Heartbeat, id_prefix as heartbeat_prefix};
+pub(crate) use pulse::Pulse;
+
+/// A processor whose leases are kept.
+pub(crate) struct Member {
+    pub(crate) processor: Processor,
+    pub(crate) source: Arc<dyn Container>,
+    pub(crate) keeper: Keeper,
+    pub(crate) ledger: Arc<Ledger>,
+}
+
+/// One host's part of the fleet.
+pub(crate) struct Fleet {
+    shared: Shared,
+    status: Status,
+    me: Owner,
+    leases: Arc<dyn Container>,
+    members: BTreeMap<String, Member>,
+    /// `None` where nobody else can be.
+    heart: Option<Heart>,
+    stop: Stop,
+    view: View,
+    follow: Option<Follow>,
+    expiry: Expiry,
+    weights: Weights,
+    crew: Crew,
+    /// The last epoch in which each lease was worked on: a later one of ours was handed to us.
+    worked: BTreeMap<String, u64>,
+    list_at: Monotonic,
+    expecting: Option<Expecting>,
+    rest: Rest,
+    rests: watch::Sender<bool>,
+    participant: Participant,
+    rounds: watch::Receiver<Round>,
+}
+
+/// Leases that living hosts should hand to us.
+struct Expecting {
+    leases: BTreeSet<String>,
+    until: Monotonic,
+    look_at: Monotonic,
+}
+
+/// What wakes the fleet.
+enum Event {
+    Stop,
+    Beat,
+    Round,
+    Look,
+    Ended(String, Option<Arc<Gauge>>, Result<Left, crate::supervisor::Panicked>),
+}
+
+impl Fleet {
+    pub(crate) fn new(
+        shared: Shared,
+        status: Status,
+        me: Owner,
+        leases: Arc<dyn Container>,
+        members: Vec<Member>,
+        heart: Option<Heart>,
+        stop: Stop,
+    ) -> Self {
+        let members: BTreeMap<_, _> =
+            members.into_iter().map(|member| (member.keeper.prefix().to_owned(), member)).collect();
+        let options = &shared.options;
+        let participant = shared.rounds.participant();
+        Self {
+            view: View::new(members.keys().cloned()),
+            expiry: Expiry::new(options.heartbeat_expiry, options.heartbeat_interval * 2),
+            list_at: shared.clock.monotonic(),
+            rounds: participant.rounds(),
+            participant,
+            shared,
+            status,
+            me,
+            leases,
+            members,
+            heart,
+            stop,
+            follow: None,
+            weights: Weights::default(),
+            crew: Crew::default(),
+            worked: BTreeMap::new(),
+            expecting: None,
+            rest: Rest::default(),
+            rests: watch::Sender::new(false),
+        }
+    }
+
+    /// True once all hosts together have caught up; to be asked once this one has.
+    pub(crate) fn rests(&self) -> watch::Receiver<bool> {
+        self.rests.subscribe()
+    }
+
+    /// Runs until taking stops and every range has given its lease back.
+    pub(crate) async fn run(mut self) -> Result<(), EngineError> {
+        let stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.taking_stopped() => return Ok(()),
+            listed = Box::pin(self.list()) => listed?,
+        }
+        let mut beats = self.shared.pulse.watch();
+        loop {
+            self.carry_out()?;
+            match self.next(&mut beats).await {
+                Event::Stop => break,
+                Event::Beat => self.beat().await?,
+                Event::Round => {}
+                Event::Look => self.look().await?,
+                Event::Ended(lease, gauge, left) => {
+                    self.ended(&lease, gauge, left)?;
+                    // Many end at once; each of them is not worth a plan.
+                    while let Some((lease, gauge, left)) = self.crew.ended().now_or_never() {
+                        self.ended(&lease, gauge, left)?;
+                    }
+                }
+            }
+        }
+        while !self.crew.is_empty() {
+            if let (task, _, Err(panicked)) = self.crew.ended().await {
+                return Err(EngineError::Panicked { task, message: panicked.0 });
+            }
+        }
+        Ok(())
+    }
+
+    async fn next(&mut self, beats: &mut pulse::Beats) -> Event {
+        let now = self.shared.clock.monotonic();
+        let suspicion = self.expiry.due_at().filter(|_| self.shared.pulse.beating_since().is_some());
+        let expecting = self.expecting.as_ref().map(|expecting| expecting.look_at);
+        let listing = (!self.shared.pulse.is_alone()).then_some(self.list_at);
+        let time = match [suspicion, expecting, listing].into_iter().flatten().min() {
+            // Never twice at one time, whatever was not done the first time.
+            Some(at) => Either::Left(self.shared.clock.sleep(at.since(now).max(Duration::from_millis(1)))),
+            None => Either::Right(std::future::pending()),
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.taking_stopped() => Event::Stop,
+            (lease, gauge, left) = self.crew.ended() => Event::Ended(lease, gauge, left),
+            () = beats.next() => Event::Beat,
+            _ = self.rounds.changed() => Event::Round,
+            () = time => Event::Look,
+        }
+    }
+
+    /// A heartbeat of ours succeeded or failed.
+    async fn beat(&mut self) -> Result<(), EngineError> {
+        let now = self.shared.clock.monotonic();
+        if !self.shared.pulse.allows(now) {
+            // Others count us as dead; when we come back, everybody may just be coming back.
+            self.expiry.begin_anew();
+        } else if self.shared.pulse.beating_since().is_none() {
+            self.expiry.look_away();
+        } else {
+            self.follow().await?;
+        }
+        Ok(())
+    }
+
+    /// Something is due between heartbeats.
+    async fn look(&mut self) -> Result<(), EngineError> {
+        let now = self.shared.clock.monotonic();
+        if self.list_at <= now {
+            let limit = self.shared.options.heartbeat_expiry;
+            self.list_at = now + self.shared.options.heartbeat_interval;
+            let clock = Arc::clone(&self.shared.clock);
+            if let Some(listed) = timeout(&*clock, limit, Box::pin(self.list())).await {
+                listed?;
+            }
+        }
+        if self.expecting.as_ref().is_some_and(|expecting| expecting.look_at <= now) {
+            self.follow().await?;
+            if let Some(expecting) = &mut self.expecting {
+                expecting.look_at = now + EXPECTING_INTERVAL;
+            }
+        }
+        if self.shared.pulse.beating_since().is_some() {
+            self.expiry.watch(self.shared.clock.monotonic());
+            self.confirm().await;
+        }
+        Ok(())
+    }
+
+    /// Everything there is, and what is missing is made.
+    async fn list(&mut self) -> Result<(), EngineError> {
+        if !self.shared.pulse.is_alone() {
+            let attempted = format!("follow {}", self.leases.name());
+            let begin = || Follow::begin(Arc::clone(&self.leases));
+            let follow = self.shared.patience.outlast(&attempted, begin).await;
+            // From before the listing, so that nothing falls in between.
+            self.follow = Some(follow.map_err(|source| EngineError::Store { attempted, source })?);
+            for prefix in [heartbeat::id_prefix(), crate::lease::pause_prefix()] {
+                self.list_others(prefix).await?;
+            }
+        }
+        for (prefix, member) in &self.members {
+            let listed = member.keeper.prepare().await?;
+            self.view.replace(prefix, listed);
+        }
+        self.list_at = self.shared.clock.monotonic() + self.shared.options.lease_list_interval;
+        self.learned()
+    }
+
+    async fn list_others(&mut self, prefix: &'static str) -> Result<(), EngineError> {
+        let attempted = format!("list {prefix} in {}", self.leases.name());
+        let query = Query::new("SELECT * FROM c WHERE STARTSWITH(c.id, @prefix)").with("@prefix", prefix);
+        let mut request = PageRequest::first(LISTING_ITEMS);
+        loop {
+            let read = || self.leases.query(&Scope::Container, &query, &request, &ReadLevel::Quorum);
+            let page = self.shared.patience.outlast(&attempted, read).await;
+            let page = page.map_err(|source| EngineError::Store { attempted: attempted.clone(), source })?;
+            for body in page.items {
+                self.view.apply(&feedmill_store_api::ETag::new(""), &body)?;
+            }
+            match page.continuation {
+                Some(continuation) => request.continuation = Some(continuation),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// What changed in the lease container since the last look: one request.
+    async fn follow(&mut self) -> Result<(), EngineError> {
+        let Some(follow) = &mut self.follow else { return Ok(()) };
+        let limit = self.shared.options.heartbeat_interval;
+        match timeout(&*self.shared.clock, limit, follow.changes()).await {
+            Some(Ok(changes)) => {
+                for change in changes {
+                    if let Seen::Lease(id) = self.view.apply(&change.etag, &change.body)? {
+                        self.compare(&id);
+                    }
+                }
+            }
+            Some(Err(error)) => {
+                tracing::warn!(error = %error, "the lease table cannot be followed");
+                if error.kind() == ErrorKind::Gone {
+                    self.list_at = self.shared.clock.monotonic();
+                }
+                return Ok(());
+            }
+            None => return Ok(()),
+        }
+        self.expiry.watch(self.shared.clock.monotonic());
+        self.confirm().await;
+        self.learned()
+    }
+
+    /// A lease that runs here was written; a stranger's hand ends its work here.
+    fn compare(&self, id: &str) {
+        let (Some(epoch), Some(stored)) = (self.crew.epoch(id), self.view.lease(id)) else { return };
+        let owner = stored.lease.owned_by();
+        let ours = owner.as_ref() == Some(&self.me) && stored.lease.epoch() == epoch;
+        // What we take is in the feed before and after.
+        if !ours && stored.lease.epoch() >= epoch {
+            self.crew.order(id, Order::Lost(Lost { owner: owner.map(|owner| owner.host) }));
+        }
+    }
+
+    /// Notes who gave a sign of life, and refuses to go on among strangers.
+    fn learned(&mut self) -> Result<(), EngineError> {
+        if self.shared.pulse.is_alone() {
+            return Ok(());
+        }
+        foreign::refuse(&self.view, self.shared.clock.now())?;
+        let mut owners = BTreeSet::new();
+        for host in self.view.hosts().filter(|host| host.host != self.me.host) {
+            self.expiry.seen(&host.owner(), Some(&host.sign()));
+            owners.insert(host.owner());
+        }
+        for owner in self.view.leases().filter_map(|(_, stored)| stored.lease.owned_by()) {
+            if owner != self.me && owners.insert(owner.clone()) {
+                self.expiry.seen(&owner, None);
+            }
+        }
+        self.expiry.retain(&owners);
+        Ok(())
+    }
+
+    /// Asks for those who stood still by name: the feed may lag, a quorum read does not.
+    async fn confirm(&mut self) {
+        for suspect in self.expiry.suspects() {
+            let Ok(id) = heartbeat::id(&suspect.host) else { continue };
+            let key = heartbeat::key(&id);
+            let read = self.leases.read(&key, &id, &ReadLevel::Quorum);
+            let Some(Ok((found, _))) = timeout(&*self.shared.clock, self.shared.options.heartbeat_interval, read).await
+            else {
+                continue;
+            };
+            let found = found.and_then(|found| Heartbeat::parse(&found.body));
+            match found.filter(|found| found.owner() == suspect) {
+                Some(found) => {
+                    self.expiry.seen(&suspect, Some(&found.sign()));
+                    if self.expiry.suspects().contains(&suspect) {
+                        self.expiry.confirm(&suspect);
+                    }
+                }
+                None => self.expiry.confirm(&suspect),
+            }
+            if self.expiry.is_dead(&suspect) {
+                tracing::warn!(
+                    host = suspect.host,
+                    incarnation = suspect.incarnation,
+                    "a host is dead; its leases go to others"
+                );
+            }
+        }
+    }
+
+    /// Compares what is with what should be, and gives the orders that lead there.
+    fn carry_out(&mut self) -> Result<(), EngineError> {
+        let now = self.shared.clock.monotonic();
+        if !self.shared.pulse.allows(now) {
+            self.rest.look(None);
+            return Ok(());
+        }
+        self.weigh(now);
+        let duties = self.duties();
+        for (lease, order) in duties.orders {
+            self.crew.order(&lease, order);
+        }
+        let mut loads = BTreeMap::new();
+        for (lease, given) in duties.starts {
+            self.start(&lease, given, &mut loads);
+        }
+        self.expect(duties.expected, now);
+        let settled = duties.settled;
+        if settled {
+            self.participant.idle(self.rounds.borrow_and_update().number);
+        }
+        let signs = settled.then(|| self.signs());
+        // Alone with the fleet, one's own rest is everybody's.
+        let alone = signs.as_ref().is_some_and(|signs| signs.len() <= 1);
+        let rests = self.rest.look(signs) || alone;
+        self.rests.send_if_modified(|known| std::mem::replace(known, rests) != rests);
+        Ok(())
+    }
+
+    fn duties(&self) -> Duties {
+        let paused =
+            |prefix: &str| self.members.get(prefix).is_some_and(|member| self.view.is_paused(&member.processor.name));
+        let serves: BTreeSet<String> = self.members.keys().cloned().collect();
+        let says = self.heart.as_ref().map(|heart| heart.says.lock().serves.clone()).unwrap_or_default();
+        duty::duties(&Knowledge {
+            me: &self.me,
+            serves: &serves,
+            weights: &says,
+            view: &self.view,
+            is_dead: &|owner| self.shared.pulse.is_alone() || self.expiry.is_dead(owner),
+            is_paused: &paused,
+            runs: &|lease| self.crew.runs(lease),
+            worked: &self.worked,
+        })
+    }
+
+    /// What the hosts that live said last.
+    fn signs(&self) -> BTreeMap<Owner, Sign> {
+        let living = self.view.hosts().filter(|host| {
+            !host.stopped
+                && (host.owner() == self.me || (host.host != self.me.host && !self.expiry.is_dead(&host.owner())))
+        });
+        living.map(|host| (host.owner(), Sign { beat: host.beat, rests: host.rests })).collect()
+    }
+
+    fn weigh(&mut self, now: Monotonic) {
+        let Some(heart) = &self.heart else { return };
+        let mut heavy: Vec<(u64, String)> = Vec::new();
+        for (id, _) in self.view.leases() {
+            match self.crew.gauge(id) {
+                Some(gauge) => {
+                    let (rate, backlog) = gauge.load(now);
+                    let weight = self.weights.measured(id, rate, backlog);
+                    if weight > 1 {
+                        heavy.push((weight, id.to_owned()));
+                    }
+                }
+                None => self.weights.forget(id),
+            }
+        }
+        heavy.sort_by(|a, b| b.cmp(a));
+        heavy.truncate(WEIGHTS_ANNOUNCED_MAX);
+        let mut serves: BTreeMap<String, BTreeMap<String, u64>> =
+            self.members.keys().map(|prefix| (prefix.clone(), BTreeMap::new())).collect();
+        for (weight, id) in heavy {
+            if let Some(serves) = view::prefix_of(&id).and_then(|prefix| serves.get_mut(prefix)) {
+                serves.insert(view::token_of(&id).to_owned(), weight);
+            }
+        }
+        heart.says.lock().serves = serves;
+    }
+
+    fn expect(&mut self, leases: BTreeSet<String>, now: Monotonic) {
+        if leases.is_empty() {
+            self.expecting = None;
+            return;
+        }
+        match &mut self.expecting {
+            Some(expecting) if leases.is_subset(&expecting.leases) => {
+                if expecting.until <= now {
+                    // A giver that drains for so long is met at a heartbeat.
+                    expecting.look_at = now + Duration::from_secs(3_600);
+                }
+            }
+            _ => {
+                let (until, look_at) = (now + EXPECTING_MAX, now + EXPECTING_INTERVAL);
+                self.expecting = Some(Expecting { leases, until, look_at });
+            }
+        }
+    }
+
+    fn start(&mut self, id: &str, given: bool, loads: &mut BTreeMap<String, Loading>) {
+        let Some(stored) = self.view.lease(id).cloned() else { return };
+        let Some((prefix, member)) = view::prefix_of(id).and_then(|prefix| self.members.get_key_value(prefix)) else {
+            return;
+        };
+        let (begin, epoch) = if given {
+            (Begin::Given(stored.clone()), stored.lease.epoch())
+        } else {
+            (Begin::Take(stored.clone()), stored.lease.epoch() + 1)
+        };
+        let range = stored.lease.range().clone();
+        let Processor { name, source, .. } = &member.processor;
+        let gauge = Arc::new(Gauge::new(name, source, range.clone(), self.shared.clock.monotonic()));
+        self.status.add(&gauge);
+        let ledger = Arc::clone(&member.ledger);
+        let context = Context::new(
+            &self.shared,
+            &member.processor,
+            &member.source,
+            range,
+            Arc::clone(&gauge),
+            Arc::clone(&ledger),
+        );
+        let (sender, orders) = watch::channel(Order::Work);
+        let range = Range {
+            context: Arc::new(context),
+            keeper: member.keeper.clone(),
+            stop: self.stop.clone(),
+            orders,
+            pulse: self.shared.pulse.clone(),
+        };
+        // Another host may have written dead letters of this range.
+        let loading = (!self.shared.pulse.is_alone())
+            .then(|| loads.entry(prefix.clone()).or_insert_with(|| load(ledger).boxed().shared()).clone());
+        let work = async move {
+            if let Some(loading) = loading {
+                loading.await;
+            }
+            range.keep(begin).await
+        };
+        self.worked.insert(id.to_owned(), epoch);
+        self.crew.start(id, epoch, gauge, sender, work);
+    }
+
+    fn ended(
+        &mut self,
+        id: &str,
+        gauge: Option<Arc<Gauge>>,
+        left: Result<Left, crate::supervisor::Panicked>,
+    ) -> Result<(), EngineError> {
+        let left = left.map_err(|panicked| EngineError::Panicked { task: id.to_owned(), message: panicked.0 })?;
+        let stopping = self.stop.is_taking_stopped();
+        match left {
+            Left::Given(stored) => {
+                self.view.learn(*stored);
+            }
+            Left::Others(Some(found)) => {
+                self.view.learn(*found);
+            }
+            Left::Others(None) => self.view.forget(id),
+            Left::Divided(parts) => {
+                self.view.forget(id);
+                self.worked.remove(id);
+                for part in parts {
+                    self.view.learn(part);
+                }
+            }
+            Left::Fenced | Left::Stopped => {}
+        }
+        if let Some(gauge) = gauge.filter(|_| !stopping) {
+            self.status.remove(&gauge);
+        }
+        self.learned()
+    }
+}
+
+type Loading = futures::future::Shared<futures::future::BoxFuture<'static, ()>>;
+
+async fn load(ledger: Arc<Ledger>) {
+    if let Err(error) = ledger.load().await {
+        tracing::error!(error = %error, "dead letters that other hosts wrote are not known here");
+    }
+}

@@ -1,0 +1,111 @@
+//! What a host knows of the lease container: its processors' leases, the hosts, who is paused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use feedmill_store_api::{Document, ETag};
+use serde::Deserialize;
+
+use super::heartbeat::{self, Heartbeat};
+use crate::lease::{self, Pause, Stored};
+
+/// The leases of some prefixes and everything about those who may have them. Fed from listings and from the feed.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    prefixes: BTreeSet<String>,
+    leases: BTreeMap<String, Stored>,
+    hosts: BTreeMap<String, Heartbeat>,
+    paused: BTreeMap<String, bool>,
+}
+
+/// What a document of the lease container was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// A lease of ours, by its id.
+    Lease(String),
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    id: std::borrow::Cow<'a, str>,
+}
+
+impl View {
+    pub(crate) fn new(prefixes: impl IntoIterator<Item = String>) -> Self {
+        Self { prefixes: prefixes.into_iter().collect(), ..Self::default() }
+    }
+
+    /// A document as it was found or as it became.
+    pub(crate) fn apply(&mut self, etag: &ETag, body: &bytes::Bytes) -> Result<Seen, lease::Error> {
+        let Ok(Named { id }) = serde_json::from_slice::<Named<'_>>(body) else { return Ok(Seen::Other) };
+        if heartbeat::is_id(&id) {
+            if let Some(heartbeat) = Heartbeat::parse(body) {
+                self.hosts.insert(heartbeat.host.clone(), heartbeat);
+            }
+        } else if let Some(pause) = Pause::parse(body) {
+            self.paused.insert(pause.processor, pause.paused);
+        } else if let Some(lease) = lease::removed(&id, body) {
+            self.leases.remove(&lease);
+        } else if self.is_lease(&id) {
+            let stored = Stored::parse(&Document { etag: etag.clone(), body: body.clone() })?;
+            return Ok(if self.learn(stored) { Seen::Lease(id.into_owned()) } else { Seen::Other });
+        }
+        Ok(Seen::Other)
+    }
+
+    /// Whether it is news: an older epoch than what is known is not.
+    pub(crate) fn learn(&mut self, stored: Stored) -> bool {
+        let id = stored.lease.id().as_str();
+        if self.leases.get(id).is_some_and(|known| known.lease.epoch() > stored.lease.epoch()) {
+            return false;
+        }
+        self.leases.insert(id.to_owned(), stored);
+        true
+    }
+
+    /// Of one prefix, exactly these.
+    pub(crate) fn replace(&mut self, prefix: &str, leases: Vec<Stored>) {
+        let beginning = format!("{prefix}..");
+        self.leases.retain(|id, _| !id.starts_with(&beginning));
+        self.leases.extend(leases.into_iter().map(|stored| (stored.lease.id().as_str().to_owned(), stored)));
+    }
+
+    pub(crate) fn forget(&mut self, lease: &str) {
+        self.leases.remove(lease);
+    }
+
+    pub(crate) fn lease(&self, id: &str) -> Option<&Stored> {
+        self.leases.get(id)
+    }
+
+    pub(crate) fn leases(&self) -> impl Iterator<Item = (&str, &Stored)> {
+        self.leases.iter().map(|(id, stored)| (id.as_str(), stored))
+    }
+
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &Heartbeat> {
+        self.hosts.values()
+    }
+
+    pub(crate) fn host(&self, name: &str) -> Option<&Heartbeat> {
+        self.hosts.get(name)
+    }
+
+    pub(crate) fn is_paused(&self, processor: &str) -> bool {
+        self.paused.get(processor).copied().unwrap_or(false)
+    }
+
+    fn is_lease(&self, id: &str) -> bool {
+        prefix_of(id).is_some_and(|prefix| self.prefixes.contains(prefix))
+    }
+}
+
+/// Of a lease's id; a token has no dots.
+pub(crate) fn prefix_of(lease: &str) -> Option<&str> {
+    lease.rsplit_once("..").map(|(prefix, _)| prefix)
+}
+
+/// Of a lease's id.
+pub(crate) fn token_of(lease: &str) -> &str {
+    lease.rsplit_once("..").map_or(lease, |(_, token)| token)
+}

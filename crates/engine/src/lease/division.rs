@@ -1,0 +1,54 @@
+//! A range that was split: its parts get leases with its position, then its own lease goes.
+
+use feedmill_store_api::{FeedRange, FeedStart, Position};
+
+use super::document::{LeaseDocument, Stored};
+use super::error::Error;
+use super::held::HeldLease;
+use super::keeper::Keeper;
+use super::topology;
+
+/// What became of a range that the store no longer reads as one.
+pub(crate) enum Divided {
+    /// Its parts, free for whom the plan wants.
+    Into(Vec<Stored>),
+    /// It is one range after all: the store was in the middle of something.
+    Whole,
+}
+
+impl Keeper {
+    /// Puts parts in the place of a lease whose range was split; `position` is what is settled and in no checkpoint.
+    ///
+    /// Every step may be done again by whoever comes after a crash: a part that is there already stays as it is, and is
+    /// never behind what the whole has settled. The whole goes last, because between two owners nothing else says that
+    /// the keys of a part belong to anybody.
+    pub(crate) async fn divide(&self, held: &HeldLease, position: Option<&Position>) -> Result<Divided, Error> {
+        let stored = held.stored();
+        let ranges = self.ranges().await?;
+        let parts = topology::parts(stored.lease.range(), &ranges);
+        if parts.len() < 2 {
+            return Ok(Divided::Whole);
+        }
+        let start = match position {
+            Some(position) => FeedStart::Position(position.clone()),
+            None => held.start_again(),
+        };
+        for part in &parts {
+            self.table.create(self.part(stored, part.clone(), &start)?).await?;
+        }
+        // Written down before the whole goes: what the feed of leases says of the parts must not come after.
+        self.table.remove(stored).await?;
+        let mut found = Vec::with_capacity(parts.len());
+        for part in parts {
+            let lease = self.part(stored, part, &start)?;
+            let attempted = format!("read lease {}", lease.id());
+            let read = self.table.patience.outlast(&attempted, || self.table.read(&lease)).await;
+            found.extend(read.map_err(Error::store(attempted))?);
+        }
+        Ok(Divided::Into(found))
+    }
+
+    fn part(&self, whole: &Stored, part: FeedRange, start: &FeedStart) -> Result<LeaseDocument, Error> {
+        whole.lease.part(&self.table.prefix, part, start, self.table.by_partition_key())
+    }
+}

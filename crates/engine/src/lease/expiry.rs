@@ -1,0 +1,191 @@
+//! When an owner counts as dead: its sign of life stood still for long enough, by our own clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use feedmill_clock::Monotonic;
+
+use super::document::Owner;
+
+/// Watches the signs of life of others.
+///
+/// Time is the observer's own: comparing wall clocks would let a host that is two minutes ahead steal every lease of the
+/// fleet. It runs only while the observer's own heartbeats succeed: a store that nobody reaches is not a death of
+/// everyone.
+#[derive(Debug)]
+pub(crate) struct Expiry {
+    after: Duration,
+    /// The longest stretch between two looks that counts as watched.
+    step_max: Duration,
+    watched_to: Option<Monotonic>,
+    owners: BTreeMap<Owner, Stillness>,
+}
+
+#[derive(Debug, Default)]
+struct Stillness {
+    /// The last sign seen: another one is a sign of life.
+    sign: Option<String>,
+    stood: Duration,
+    confirmed: bool,
+}
+
+impl Expiry {
+    pub(crate) fn new(after: Duration, step_max: Duration) -> Self {
+        Self { after, step_max, watched_to: None, owners: BTreeMap::new() }
+    }
+
+    /// Begins to watch `owner`, or notes the sign it gave; `None` for an owner without any.
+    pub(crate) fn seen(&mut self, owner: &Owner, sign: Option<&str>) {
+        match self.owners.get_mut(owner) {
+            Some(stillness) if stillness.sign.as_deref() == sign => {}
+            _ => {
+                let sign = sign.map(str::to_owned);
+                self.owners.insert(owner.clone(), Stillness { sign, ..Stillness::default() });
+            }
+        }
+    }
+
+    /// Our own heartbeats succeed: the time since the last look counts.
+    pub(crate) fn watch(&mut self, now: Monotonic) {
+        if let Some(since) = self.watched_to {
+            let step = now.since(since).min(self.step_max);
+            for stillness in self.owners.values_mut() {
+                stillness.stood += step;
+            }
+        }
+        self.watched_to = Some(now);
+    }
+
+    /// Our own heartbeats fail: no time counts until [`Self::watch`] is called again.
+    pub(crate) fn look_away(&mut self) {
+        self.watched_to = None;
+    }
+
+    /// We were away so long that others would have counted us as dead: everybody gets the whole time again.
+    pub(crate) fn begin_anew(&mut self) {
+        for stillness in self.owners.values_mut() {
+            stillness.stood = Duration::ZERO;
+            stillness.confirmed = false;
+        }
+        self.watched_to = None;
+    }
+
+    /// Who stood still for long enough, and must be asked for by name before it counts as dead.
+    pub(crate) fn suspects(&self) -> Vec<Owner> {
+        let suspects = self.owners.iter().filter(|(_, still)| still.stood >= self.after && !still.confirmed);
+        suspects.map(|(owner, _)| owner.clone()).collect()
+    }
+
+    /// A read of its heartbeat found the sign it gave last.
+    pub(crate) fn confirm(&mut self, owner: &Owner) {
+        if let Some(stillness) = self.owners.get_mut(owner) {
+            stillness.confirmed = true;
+        }
+    }
+
+    pub(crate) fn is_dead(&self, owner: &Owner) -> bool {
+        self.owners.get(owner).is_some_and(|stillness| stillness.confirmed)
+    }
+
+    /// When the next owner will have stood still for long enough.
+    pub(crate) fn due_at(&self) -> Option<Monotonic> {
+        let since = self.watched_to?;
+        let open = self.owners.values().filter(|stillness| !stillness.confirmed);
+        open.map(|stillness| since + self.after.saturating_sub(stillness.stood)).min()
+    }
+
+    /// Forgets everybody else.
+    pub(crate) fn retain(&mut self, owners: &BTreeSet<Owner>) {
+        self.owners.retain(|owner, _| owners.contains(owner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Monotonic {
+        Monotonic::from_origin(Duration::from_secs(seconds))
+    }
+
+    fn owner(incarnation: &str) -> Owner {
+        Owner { host: "b".to_owned(), incarnation: incarnation.to_owned() }
+    }
+
+    fn expiry() -> Expiry {
+        Expiry::new(Duration::from_secs(9), Duration::from_secs(6))
+    }
+
+    #[test]
+    fn an_owner_is_suspected_once_its_sign_stood_still_and_dead_once_that_is_confirmed() {
+        let (mut expiry, b) = (expiry(), owner("1"));
+        expiry.seen(&b, Some("x"));
+        for second in [0, 3, 6] {
+            expiry.watch(at(second));
+            expiry.seen(&b, Some("x"));
+        }
+        assert_eq!(expiry.suspects(), []);
+        assert_eq!(expiry.due_at(), Some(at(9)));
+        expiry.watch(at(9));
+        assert_eq!(expiry.suspects().first(), Some(&b));
+        assert!(!expiry.is_dead(&b));
+        expiry.confirm(&b);
+        assert!(expiry.is_dead(&b));
+        assert_eq!((expiry.suspects(), expiry.due_at()), (vec![], None));
+        expiry.seen(&b, Some("y"));
+        assert!(!expiry.is_dead(&b), "it came back");
+    }
+
+    #[test]
+    fn a_sign_of_life_begins_the_time_anew() {
+        let (mut expiry, b) = (expiry(), owner("1"));
+        for second in 0..100 {
+            expiry.seen(&b, Some(&(second / 5).to_string()));
+            expiry.watch(at(second));
+            assert_eq!(expiry.suspects(), []);
+        }
+    }
+
+    #[test]
+    fn time_in_which_our_own_heartbeats_fail_does_not_count() {
+        let (mut expiry, b) = (expiry(), owner("1"));
+        expiry.seen(&b, Some("x"));
+        expiry.watch(at(0));
+        expiry.watch(at(5));
+        expiry.look_away();
+        expiry.watch(at(500));
+        assert_eq!(expiry.suspects(), []);
+        expiry.watch(at(503));
+        assert_eq!(expiry.suspects(), []);
+        expiry.watch(at(504));
+        assert_eq!(expiry.suspects(), [b]);
+    }
+
+    #[test]
+    fn a_stretch_in_which_we_were_frozen_counts_as_one_step() {
+        let (mut expiry, b) = (expiry(), owner("1"));
+        expiry.seen(&b, Some("x"));
+        expiry.watch(at(0));
+        expiry.watch(at(1000));
+        assert_eq!(expiry.suspects(), []);
+        expiry.begin_anew();
+        expiry.watch(at(1001));
+        expiry.watch(at(1006));
+        assert_eq!(expiry.suspects(), []);
+        expiry.watch(at(1010));
+        assert_eq!(expiry.suspects(), [b]);
+    }
+
+    #[test]
+    fn two_lives_of_one_host_are_two_owners() {
+        let (mut expiry, old, new) = (expiry(), owner("1"), owner("2"));
+        expiry.seen(&old, Some("x"));
+        for second in 0..=9 {
+            expiry.seen(&new, Some(&second.to_string()));
+            expiry.watch(at(second));
+        }
+        assert_eq!(expiry.suspects().as_slice(), std::slice::from_ref(&old));
+        expiry.retain(&BTreeSet::from([new.clone()]));
+        assert_eq!(expiry.suspects(), []);
+    }
+}

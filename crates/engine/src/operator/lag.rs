@@ -1,0 +1,62 @@
+//! How far behind a lease is, by one look at its feed.
+
+use feedmill_store_api::{ErrorKind, FeedPage, FeedRange, FeedStart};
+use serde::Serialize;
+
+use super::{LeaseRecord, Operator};
+use crate::LeaseError;
+use crate::lease::parts;
+
+/// What a lease has not settled yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lag {
+    /// Commits (LSNs) from the first change behind the checkpoint to the head: one of many documents counts once, and one
+    /// of other keys of the same physical partition counts too. 0 where nothing waits.
+    pub changes: u64,
+    /// Age of the first change behind the checkpoint. 0 where nothing waits.
+    pub seconds: u64,
+}
+
+impl Operator {
+    /// Reads one change from where the lease is: right for a range never read, which counts from its first change that is
+    /// there; for one that was just split, which is the sum of its parts; and at rest, where there is none.
+    pub async fn lag(&self, record: &LeaseRecord) -> Result<Lag, LeaseError> {
+        let source = &self.feed(record)?.source;
+        let start = record.stored.lease.start().unwrap_or(FeedStart::Beginning);
+        let attempted = format!("estimate the lag of lease {}", record.id);
+        let mut left = vec![record.range.clone()];
+        let mut lag = Lag::default();
+        while let Some(range) = left.pop() {
+            let read = || source.read_page(&range, &start, 1);
+            match self.patience.outlast(&attempted, read).await {
+                Ok(page) => {
+                    let more = of_page(&page, self.patience.clock.now().as_second());
+                    lag = Lag { changes: lag.changes + more.changes, seconds: lag.seconds.max(more.seconds) };
+                }
+                Err(error) if error.kind() == ErrorKind::Gone => {
+                    let look = || source.feed_ranges();
+                    let ranges =
+                        self.patience.outlast(&attempted, look).await.map_err(LeaseError::store(&attempted))?;
+                    let parts: Vec<FeedRange> = parts(&range, &ranges);
+                    if parts.len() < 2 {
+                        return Err(LeaseError::store(attempted)(error));
+                    }
+                    left.extend(parts);
+                }
+                Err(error) => return Err(LeaseError::store(attempted)(error)),
+            }
+        }
+        Ok(lag)
+    }
+}
+
+fn of_page(page: &FeedPage, now: i64) -> Lag {
+    match page.changes.first() {
+        Some(first) => Lag {
+            changes: page.head_lsn.saturating_sub(first.lsn) + 1,
+            seconds: u64::try_from(now - first.timestamp_seconds).unwrap_or(0),
+        },
+        None => Lag::default(),
+    }
+}

@@ -1,0 +1,88 @@
+use feedmill_store_api::{FeedRange, FeedStart};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::Heartbeat;
+use crate::lease::Stored;
+
+/// A lease as it is shown.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseRecord {
+    pub id: String,
+    pub processor: String,
+    pub source: String,
+    pub range: FeedRange,
+    /// `None` when it is free.
+    pub owner: Option<String>,
+    /// Grows whenever the lease changes hands.
+    pub epoch: u64,
+    /// The last checkpoint.
+    pub position: Option<String>,
+    /// Where it began, where it has no checkpoint: `beginning` or a time.
+    pub start: Option<String>,
+    /// Of its last write, by its writer's clock.
+    pub written_at: Option<Timestamp>,
+    #[serde(skip)]
+    pub(super) stored: Stored,
+}
+
+/// A host as its heartbeat shows it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostRecord {
+    pub host: String,
+    pub incarnation: String,
+    /// Of the program.
+    pub revision: String,
+    /// Differs between hosts that run with different options.
+    pub options_hash: String,
+    /// It has ended in order.
+    pub stopped: bool,
+    /// When it was last heard of, by the store's clock.
+    pub written_at: Option<Timestamp>,
+}
+
+impl LeaseRecord {
+    pub(super) fn new(processor: &str, source: &str, stored: Stored) -> Self {
+        let lease = &stored.lease;
+        let start = match lease.start() {
+            Some(FeedStart::Beginning) => Some("beginning".to_owned()),
+            Some(FeedStart::Time(time)) => Some(time.to_string()),
+            _ => None,
+        };
+        Self {
+            id: lease.id().as_str().to_owned(),
+            processor: processor.to_owned(),
+            source: source.to_owned(),
+            range: lease.range().clone(),
+            owner: lease.owner().map(str::to_owned),
+            epoch: lease.epoch(),
+            position: lease.position().map(str::to_owned),
+            start,
+            written_at: lease.written_at(),
+            stored,
+        }
+    }
+
+    pub(super) fn order(&self) -> (&str, &str, &FeedRange) {
+        (&self.processor, &self.source, &self.range)
+    }
+}
+
+impl HostRecord {
+    pub(super) fn new(heartbeat: Heartbeat, written_at: Option<Timestamp>) -> Self {
+        let Heartbeat { host, incarnation, revision, options_hash, stopped, .. } = heartbeat;
+        Self { host, incarnation, revision, options_hash, stopped, written_at }
+    }
+}
+
+/// From the store's own field.
+pub(super) fn written_at(body: &[u8]) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Written {
+        _ts: i64,
+    }
+    let written: Written = serde_json::from_slice(body).ok()?;
+    Timestamp::from_second(written._ts).ok()
+}

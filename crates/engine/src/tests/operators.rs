@@ -1,0 +1,136 @@
+//! What operators do to a fleet that runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use feedmill_clock::{Clock, Entropy};
+use feedmill_store_api::{FeedRange, FeedStart};
+
+use super::handlers::{Scripted, Seen};
+use super::spy::Spy;
+use super::world::{Running, SOURCE, World, processor};
+use crate::{Adopted, Lag, Operator, RewindTo};
+
+async fn operator(world: &World) -> Operator {
+    let feeds = [("p".to_owned(), SOURCE.to_owned())];
+    let (clock, entropy) = (Arc::new(world.clock.clone()), Entropy::seeded(1));
+    Operator::open(Arc::clone(&world.database), clock, entropy, &world.options, feeds).await.unwrap()
+}
+
+async fn fleet(partitions: u32) -> World {
+    let mut world = World::with_partitions(partitions).await;
+    world.exclusive = false;
+    world
+}
+
+fn host(world: &World, name: &str) -> (Running, Arc<Seen>) {
+    let (handler, seen) = Scripted::accepting();
+    let mut engine = world.engine_on(name, &Arc::new(Spy::default()));
+    engine.add(processor("p", SOURCE, handler));
+    (world.start(engine), seen)
+}
+
+#[tokio::test]
+async fn a_paused_processor_rests_on_all_hosts_until_it_is_resumed() {
+    let world = fleet(4).await;
+    let ((one, first), (two, second)) = (host(&world, "one"), host(&world, "two"));
+    let delivered = || first.ids().len() + second.ids().len();
+    world.put("a", "1").await;
+    world.wait_for("it is delivered", || delivered() == 1).await;
+    let operator = operator(&world).await;
+    operator.pause("p", true).await.unwrap();
+    world.clock.sleep(Duration::from_secs(10)).await;
+    assert_eq!(operator.paused().await.unwrap(), ["p"]);
+    assert!(operator.leases().await.unwrap().iter().all(|lease| lease.owner.is_none()));
+    world.put("a", "2").await;
+    world.clock.sleep(Duration::from_secs(60)).await;
+    assert_eq!(delivered(), 1);
+    let lag: u64 = lags(&operator).await.iter().map(|lag| lag.changes).sum();
+    assert_eq!(lag, 1);
+    operator.pause("p", false).await.unwrap();
+    world.wait_for("it goes on", || delivered() == 2).await;
+    assert!(operator.paused().await.unwrap().is_empty());
+    one.stop().await;
+    two.stop().await;
+}
+
+async fn lags(operator: &Operator) -> Vec<Lag> {
+    let mut lags = Vec::new();
+    for lease in operator.leases().await.unwrap() {
+        lags.push(operator.lag(&lease).await.unwrap());
+    }
+    lags
+}
+
+#[tokio::test]
+async fn a_lease_is_rewound_and_released_while_a_fleet_works_on_it() {
+    let world = fleet(1).await;
+    let (one, seen) = host(&world, "one");
+    for id in ["1", "2"] {
+        world.put("a", id).await;
+        world.wait_for("it is delivered", || seen.ids().last().is_some_and(|last| last == id)).await;
+    }
+    world.clock.sleep(Duration::from_secs(30)).await;
+    let operator = operator(&world).await;
+    let lease = operator.leases().await.unwrap().remove(0);
+    assert_eq!(lease.owner.as_deref(), Some("one"));
+    let rewound = operator.rewind(&lease, &RewindTo::Beginning).await.unwrap().unwrap();
+    assert_eq!((rewound.position, rewound.owner, rewound.epoch), (None, None, lease.epoch + 1));
+    world.wait_for("all of it comes again", || seen.ids() == ["1", "2", "1", "2"]).await;
+    world.clock.sleep(Duration::from_secs(30)).await;
+    // From an old record of the lease: what stands there now counts.
+    operator.release(&lease).await.unwrap().unwrap();
+    world.clock.sleep(Duration::from_secs(30)).await;
+    let after = operator.leases().await.unwrap().remove(0);
+    assert_eq!((after.owner.as_deref(), seen.ids().len()), (Some("one"), 4), "it was taken again where it was");
+    assert!(after.epoch >= lease.epoch + 4);
+    one.stop().await;
+    // To now: what waits is skipped.
+    world.put("a", "3").await;
+    operator.rewind(&after, &RewindTo::Now).await.unwrap().unwrap();
+    assert_eq!(lags(&operator).await, [Lag::default()]);
+    let (two, seen) = host(&world, "two");
+    world.put("a", "4").await;
+    world.wait_for("it goes on from there", || seen.ids() == ["4"]).await;
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn lag_is_right_for_a_range_never_read_and_nothing_at_rest() {
+    let world = fleet(1).await;
+    let (one, seen) = host(&world, "one");
+    world.clock.sleep(Duration::from_secs(5)).await;
+    one.stop().await;
+    let operator = operator(&world).await;
+    assert_eq!(lags(&operator).await, [Lag::default()], "nothing was ever written");
+    for number in 0..5 {
+        world.put(&format!("k{number}"), &format!("d{number}")).await;
+    }
+    world.clock.sleep(Duration::from_secs(70)).await;
+    assert_eq!(lags(&operator).await, [Lag { changes: 5, seconds: 70 }], "nothing was ever read");
+    let (two, _) = host(&world, "two");
+    world.clock.sleep(Duration::from_secs(30)).await;
+    assert_eq!(lags(&operator).await, [Lag::default()], "at rest");
+    two.stop().await;
+    drop(seen);
+}
+
+#[tokio::test]
+async fn an_imported_place_is_where_delivery_begins() {
+    let world = fleet(1).await;
+    for id in ["1", "2"] {
+        world.put("a", id).await;
+    }
+    let range = FeedRange::full();
+    let position = world.source().await.read_page(&range, &FeedStart::Beginning, 1).await.unwrap().position;
+    let operator = operator(&world).await;
+    let adopted = Adopted { range, start: FeedStart::Position(position) };
+    assert!(operator.import("p", SOURCE, &adopted, false).await.unwrap());
+    assert!(!operator.import("p", SOURCE, &adopted, false).await.unwrap(), "what is there stays");
+    let (one, seen) = host(&world, "one");
+    world.wait_for("the rest is delivered", || !seen.ids().is_empty()).await;
+    world.clock.sleep(Duration::from_secs(10)).await;
+    assert_eq!(seen.ids(), ["2"]);
+    one.stop().await;
+    assert_eq!(operator.export().await.unwrap().len(), 1);
+}
