@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand")]
 
 mod architecture;
+mod by_hand;
+mod costs;
 mod determinism;
 mod outbox;
 mod projections;
 mod simulation;
+mod trending;

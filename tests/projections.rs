@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// Before the world's first moment.
-const END: Timestamp = Timestamp::constant(1_577_836_800, 0);
+pub(crate) const END: Timestamp = Timestamp::constant(1_577_836_800, 0);
 const PROJECTIONS: [&str; 3] = [containers::USER_FEED, containers::COUNTERS, containers::NOTIFICATIONS];
 
-fn all(fan_out_inline_max: usize) -> Vec<Processor> {
+pub(crate) fn all(fan_out_inline_max: usize) -> Vec<Processor> {
     let start = StartFrom::Beginning;
     let user_feed = feedmill_user_feed::Options {
         fan_out_inline_max: NonZeroUsize::new(fan_out_inline_max).unwrap(),
@@ -31,21 +31,21 @@ fn all(fan_out_inline_max: usize) -> Vec<Processor> {
 }
 
 /// A network and what becomes of it, delivered in pieces by processors in an order of chance.
-struct Life {
-    world: World,
+pub(crate) struct Life {
+    pub(crate) world: World,
     sources: Sources,
     processors: Vec<Processor>,
     entropy: Entropy,
 }
 
 impl Life {
-    async fn new(seed: u64, fan_out_inline_max: usize) -> Self {
+    pub(crate) async fn new(seed: u64, fan_out_inline_max: usize) -> Self {
         let entropy = Entropy::seeded(seed);
         let (world, processors) = (World::new().await, all(fan_out_inline_max));
         Self { world, sources: Sources::default(), processors, entropy }
     }
 
-    async fn write(&mut self, writes: impl IntoIterator<Item = SourceWrite>) {
+    pub(crate) async fn write(&mut self, writes: impl IntoIterator<Item = SourceWrite>) {
         for (number, write) in writes.into_iter().enumerate() {
             self.sources.apply(&write).unwrap();
             self.world.put(write.container, serde_json::from_slice(&write.body).unwrap()).await;
@@ -57,7 +57,7 @@ impl Life {
     }
 
     /// Until nothing moves any more.
-    async fn catch_up(&mut self) {
+    pub(crate) async fn catch_up(&mut self) {
         loop {
             let written = self.world.written();
             assert_eq!(self.world.deliver(&self.processors).await, [""; 0]);
@@ -67,7 +67,7 @@ impl Life {
         }
     }
 
-    async fn check(&self, context: &str) {
+    pub(crate) async fn check(&self, context: &str) {
         let now = "2020-01-01T12:00:00Z".parse().unwrap();
         let expected = Expected::new(&self.sources, expected::Options::default(), now);
         for container in PROJECTIONS {
@@ -85,7 +85,7 @@ impl Life {
     }
 }
 
-fn small(seed: u64) -> Options {
+pub(crate) fn small(seed: u64) -> Options {
     Options { seed, users: 40, follows_mean: 8, posts: 120, likes: 200, changes: 300, ..Options::default() }
 }
 

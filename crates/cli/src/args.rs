@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use feedmill_telemetry::Port;
 
 use crate::commands::{
-    completions, config, counters, demo, export, feed, import, leases, notifications, outbox, pause, run, status, store, verify,
+    admin, completions, config, counters, dead_letters, demo, export, feed, import, leases, notifications, outbox, pause, run, status, store, verify,
 };
 use crate::settings::{Given, Override};
 
@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Outbox(outbox::Args),
     Verify(verify::Args),
     Store(store::Args),
+    Admin(admin::Args),
+    DeadLetters(dead_letters::Args),
     Config(config::Args),
     Completions(completions::Args),
 }

@@ -30,6 +30,13 @@ impl Screen {
         self.bars.suspend(|| anstream::eprintln!("{text}"));
     }
 
+    /// A bar that counts what has no known end.
+    pub(crate) fn counting(&self, name: &str) -> ProgressBar {
+        let style = ProgressStyle::with_template("{prefix:>14} {spinner} {human_pos} in {elapsed}")
+            .expect("the template above is well-formed");
+        self.bars.add(ProgressBar::new_spinner().with_style(style).with_prefix(name.to_owned()))
+    }
+
     /// For log lines: bars step aside for each.
     pub(crate) fn log_writer(&self) -> impl Fn() -> LogWriter + Send + Sync + 'static {
         let bars = self.bars.clone();

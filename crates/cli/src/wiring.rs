@@ -29,16 +29,15 @@ pub(crate) fn feeds(settings: &Settings) -> Vec<(String, String)> {
     processors(settings).into_iter().map(|processor| (processor.name, processor.source)).collect()
 }
 
-fn processors(settings: &Settings) -> Vec<Processor> {
+/// Every processor there is, as these settings have it.
+pub(crate) fn processors(settings: &Settings) -> Vec<Processor> {
     let Settings { index, user_feed, counters, notifications, .. } = settings;
     let start = StartFrom::Beginning;
-    [
+    let all = [
         feedmill_index::processors(index, start),
         feedmill_user_feed::processors(user_feed, start),
         feedmill_counters::processors(counters, start),
         feedmill_notifications::processors(notifications, start),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ];
+    all.into_iter().flatten().collect()
 }

@@ -47,15 +47,15 @@ impl Handler for CountHandler {
                 measure: self.measure,
                 subject: PartitionKey::from(subject),
                 container_rid: Arc::clone(&delivery.container_rid),
-                lsn: delivery.lsn(),
+                lsn: Some(delivery.lsn()),
             };
-            let values = recount.count(settler.reader()).await?;
             let names = match self.measure.counter() {
                 Some(name) => BTreeSet::from([name.to_owned()]),
                 None => {
                     let mut names = named(delivery, &mut outcome);
-                    names.extend(values.keys().cloned());
-                    names.extend(stored(&recount.subject, settler.reader()).await?);
+                    // The feed does not say which type a reaction was before, and that one's count may have fallen to nothing.
+                    let there = stored(&recount.subject, settler.reader()).await?;
+                    names.extend(there.into_iter().filter(|name| self.measure.makes(name)));
                     names
                 }
             };
@@ -66,7 +66,8 @@ impl Handler for CountHandler {
                     Err(error) => outcome.reject(delivery.changes.len().saturating_sub(1), error.to_string()),
                 }
             }
-            settler.settle(&recount, targets, Some(values)).await?;
+            // Not counted before the targets are read: what was counted for a later change already is done.
+            settler.settle(&recount, targets, None).await?;
             Ok(outcome)
         }
         .boxed()
@@ -85,10 +86,9 @@ fn named(delivery: &Delivery, outcome: &mut Outcome) -> BTreeSet<String> {
     names
 }
 
-/// Counters of reactions that the subject has already: the feed does not say which type a reaction was before, and that
-/// type's count may have fallen to nothing.
-async fn stored(subject: &PartitionKey, reader: &Reader<'_>) -> Result<Vec<String>, SettleError> {
+/// Names of the counters that the subject has already.
+pub(crate) async fn stored(subject: &PartitionKey, reader: &Reader<'_>) -> Result<Vec<String>, SettleError> {
     let names = reader.query_all(containers::COUNTERS, subject, &Query::new("SELECT VALUE c.name FROM c")).await?;
     let name = |text: Bytes| serde_json::from_slice::<String>(&text).ok();
-    Ok(names.into_iter().filter_map(name).filter(|name| counter::reaction_of(name).is_some()).collect())
+    Ok(names.into_iter().filter_map(name).collect())
 }

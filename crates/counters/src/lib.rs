@@ -6,6 +6,7 @@
 mod handler;
 mod measure;
 mod options;
+mod rebuild;
 mod recount;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod tests;
 pub use handler::processors;
 pub use measure::Measure;
 pub use options::Options;
+pub use rebuild::rebuild;
 
 /// Name of the processors.
 pub const NAME: &str = "counters";

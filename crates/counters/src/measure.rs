@@ -48,6 +48,11 @@ impl Measure {
         }
     }
 
+    /// Whether a counter of this name is one of its.
+    pub(crate) fn makes(self, name: &str) -> bool {
+        self.counter().map_or_else(|| counter::reaction_of(name).is_some(), |counter| counter == name)
+    }
+
     /// Counts the subject's live documents. Muted edges are live.
     pub fn query(self) -> Query {
         Query::new(match self {

@@ -7,6 +7,7 @@ use feedmill_engine::{Address, Basis, Desired, Expiry, Fields, Projection, Reade
 use feedmill_store_api::{Document, DocumentId, PartitionKey};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use serde::Deserialize;
 
 use crate::measure::Measure;
 
@@ -14,9 +15,23 @@ use crate::measure::Measure;
 pub(crate) struct Recount {
     pub(crate) measure: Measure,
     pub(crate) subject: PartitionKey,
-    /// What is counted now is counted for these changes: those of this container up to this LSN.
+    /// What is counted now is counted for these changes: those of this container up to this LSN. Counted by hand, up to
+    /// the one that it was counted for before: a count is never older than what it was read after.
     pub(crate) container_rid: Arc<str>,
-    pub(crate) lsn: u64,
+    pub(crate) lsn: Option<u64>,
+}
+
+/// For what a stored counter was counted.
+#[derive(Default, Deserialize)]
+struct Stored {
+    #[serde(rename = "asOf", default)]
+    as_of: AsOf,
+}
+
+#[derive(Default, Deserialize)]
+struct AsOf {
+    container: String,
+    lsn: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +69,10 @@ impl Projection for Recount {
         Address { key: self.subject.clone(), id: target.id.clone() }
     }
 
+    fn basis(&self, _target: &Target) -> Option<Basis> {
+        self.lsn.map(|lsn| Basis::Count { container_rid: Arc::clone(&self.container_rid), lsn })
+    }
+
     fn read<'a>(
         &'a self,
         _targets: &'a [Target],
@@ -62,10 +81,15 @@ impl Projection for Recount {
         self.count(reader).boxed()
     }
 
-    fn compute(&self, target: &Target, values: &Self::Sources, _current: Option<&Document>) -> Result<Desired, String> {
+    fn compute(&self, target: &Target, values: &Self::Sources, current: Option<&Document>) -> Result<Desired, String> {
         let value = values.get(&target.name).copied().unwrap_or_default();
         let fields = Fields::of(&Counter { name: target.name.clone(), value }).map_err(|error| error.to_string())?;
-        let basis = Basis::Count { container_rid: Arc::clone(&self.container_rid), lsn: self.lsn };
+        let counted_for = || {
+            let Stored { as_of } = current.and_then(|current| current.parse().ok()).unwrap_or_default();
+            if *as_of.container == *self.container_rid { as_of.lsn } else { 0 }
+        };
+        let lsn = self.lsn.unwrap_or_else(counted_for);
+        let basis = Basis::Count { container_rid: Arc::clone(&self.container_rid), lsn };
         // The container's own time to live applies.
         Ok(Desired::Document { fields, expires: Expiry::ContainerDefault, basis })
     }

@@ -4,6 +4,7 @@
 //! `deletedAt`, `_source`). Read `handler.rs` for what a processor sees, `settle/mod.rs` for the one way anything is
 //! written, `engine.rs` for how it all runs, `fleet/mod.rs` for how hosts share the work.
 
+mod backlog;
 mod dead_letters;
 mod engine;
 mod error;
@@ -28,6 +29,8 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use backlog::Backlog;
+pub use dead_letters::{DeadLetters, Letter, LetterFilter, LetterState};
 pub use engine::{Engine, Parts, Summary};
 pub use error::EngineError;
 pub use events::Event;
@@ -39,7 +42,7 @@ pub use operator::{Adopted, HostRecord, Lag, LeaseRecord, Operator, RewindTo, Un
 pub use options::{OnError, Options};
 pub use processor::{Processor, StartFrom};
 pub use settle::{
-    Address, Basis, ContainerTally, Desired, Expiry, Fields, Lineage, Options as SettleOptions, Projection, Reader,
-    SettleError, Settler, SourceRef, Tally, Writer,
+    Act, Address, Basis, ContainerTally, Desired, Difference, DifferenceKind, Expiry, Fields, Judged, LikelyCause,
+    Lineage, Options as SettleOptions, Projection, Reader, SettleError, Settler, SourceRef, Tally, Writer,
 };
 pub use worker::RangeState;

@@ -6,7 +6,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::Options;
-use crate::projection::{Cause, Causes, Notifications, Target};
+use crate::projection::{Cause, Notifications, Target};
 use crate::rules::{self, Event, Told};
 
 /// Causes of one kind changed: reactions or replies to one post, or edges to one person.
@@ -32,28 +32,25 @@ impl Handler for CauseHandler {
             let mut events = Vec::with_capacity(documents.len());
             for (Changed { id, index }, found) in documents.into_iter().zip(found) {
                 match self.event(found.as_ref(), &delivery.changes[index].body) {
-                    Ok(Some(event)) => events.push((id, index, found, event)),
+                    Ok(Some(event)) => events.push((id, index, event)),
                     Ok(None) => {}
                     Err(error) => outcome.reject(index, error.to_string()),
                 }
             }
             let Some(recipient) = self.recipient(&delivery.key, settler.reader()).await? else { return Ok(outcome) };
 
-            let (mut targets, mut causes) = (Vec::with_capacity(events.len()), Causes::new());
-            for (id, index, found, event) in events {
+            let mut targets = Vec::with_capacity(events.len());
+            for (id, index, event) in events {
                 if !rules::concerns(&recipient, &event.actor, &self.options) {
                     continue;
                 }
                 let cause = Cause { kind: self.kind, key: delivery.key.clone(), id };
-                match Target::new(&recipient, &event, cause.clone()) {
-                    Ok(target) => {
-                        targets.push(target);
-                        causes.insert(cause, found);
-                    }
+                match Target::new(&recipient, &event, cause) {
+                    Ok(target) => targets.push(target),
                     Err(error) => outcome.reject(index, error.to_string()),
                 }
             }
-            Notifications::new(&self.options, delivery).tell(targets, causes, settler).await?;
+            Notifications::new(&self.options, delivery).tell(targets, settler).await?;
             Ok(outcome)
         }
         .boxed()
@@ -91,15 +88,15 @@ fn author(post: &Document) -> Option<String> {
     Post::decode(&post.body).ok().map(|post| post.author_id)
 }
 
-/// Causes listed from their container, as targets with their sources. What cannot be understood has its own dead letter.
+/// Causes listed from their container, as targets. What cannot be understood has its own dead letter.
 pub(crate) fn listed(
     kind: Kind,
     key: &PartitionKey,
     recipient: &str,
     page: Vec<(DocumentId, Document)>,
     options: &Options,
-) -> (Vec<Target>, Causes) {
-    let (mut targets, mut causes) = (Vec::with_capacity(page.len()), Causes::new());
+) -> Vec<Target> {
+    let mut targets = Vec::with_capacity(page.len());
     for (id, found) in page {
         let Ok(Told::Event(event)) = rules::told(kind, &found.body) else { continue };
         let is_told = rules::concerns(recipient, &event.actor, options);
@@ -107,10 +104,7 @@ pub(crate) fn listed(
             continue;
         }
         let cause = Cause { kind, key: key.clone(), id };
-        if let Ok(target) = Target::new(recipient, &event, cause.clone()) {
-            targets.push(target);
-            causes.insert(cause, Some(found));
-        }
+        targets.extend(Target::new(recipient, &event, cause).ok());
     }
-    (targets, causes)
+    targets
 }

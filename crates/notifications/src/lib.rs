@@ -11,9 +11,11 @@ mod options;
 mod posts;
 mod processors;
 mod projection;
+mod rebuild;
 mod rules;
 #[cfg(test)]
 mod tests;
 
 pub use options::{Options, Retention};
 pub use processors::{NAME, processors};
+pub use rebuild::rebuild;

@@ -68,8 +68,8 @@ impl PostHandler {
             let found = found.map_err(|error| {
                 SettleError::Invalid(format!("list the documents of {} in {container}: {error}", delivery.key))
             })?;
-            let (targets, causes) = causes::listed(kind, &delivery.key, author, found, &self.options);
-            projection.tell(targets, causes, settler).await?;
+            let targets = causes::listed(kind, &delivery.key, author, found, &self.options);
+            projection.tell(targets, settler).await?;
             continuation = page.continuation;
             if continuation.is_none() {
                 return Ok(());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use feedmill_documents::notification::{self, Kind, Parts};
 use feedmill_documents::{Block, Follow, IdError, Post, Reaction, containers};
 use feedmill_engine::{
-    Address, Basis, Delivery, Desired, Expiry, Fields, Projection, Reader, SettleError, Settler, SourceRef,
+    Act, Address, Basis, Delivery, Desired, Expiry, Fields, Judged, Projection, Reader, SettleError, Settler, SourceRef,
 };
 use feedmill_store_api::{Document, DocumentId, ETag, PartitionKey};
 use futures::FutureExt;
@@ -95,27 +95,48 @@ impl Notifications {
         Self { options: options.clone(), passed }
     }
 
-    /// Settles notifications whose causes the handler has read.
+    /// Without a change: what is over is still not made, which the engine sees to.
+    pub(crate) fn by_hand(options: &Options) -> Self {
+        Self { options: options.clone(), passed: Timestamp::UNIX_EPOCH }
+    }
+
+    /// Settles notifications for their causes.
     ///
-    /// Looks at the blocks once more after the write: a block made meanwhile did not see what was not there yet, so
-    /// whoever wrote must see the block. Between two looks that found the same nothing can have been missed.
-    pub(crate) async fn tell(
-        &self,
-        targets: Vec<Target>,
-        causes: Causes,
-        settler: &Settler<'_>,
-    ) -> Result<(), SettleError> {
+    /// Looks at the blocks once more after a write: a block made meanwhile did not see what was not there yet, so whoever
+    /// wrote must see the block. What was not written was there before the blocks were read, so a block that is made
+    /// later sees it. Hence targets are read first here, always.
+    pub(crate) async fn tell(&self, targets: Vec<Target>, settler: &Settler<'_>) -> Result<(), SettleError> {
         if targets.is_empty() {
             return Ok(());
         }
-        let mut blocks = self.blocks(&targets, settler.reader()).await?;
-        let mut seen = etags(&blocks);
-        let mut sources = Some(Sources { causes, blocks });
+        let mut seen = None;
         loop {
-            settler.settle(self, targets.clone(), sources.take()).await?;
-            blocks = self.blocks(&targets, settler.reader()).await?;
-            let now = etags(&blocks);
-            if now == seen {
+            let before = written(settler);
+            settler.settle(self, targets.clone(), None).await?;
+            if written(settler) == before {
+                return Ok(());
+            }
+            let now = Some(etags(&self.blocks(&targets, settler.reader()).await?));
+            if now == seen || seen.is_none() && now.as_ref().is_some_and(Vec::is_empty) {
+                return Ok(());
+            }
+            seen = now;
+        }
+    }
+
+    /// The same for what an operator names.
+    pub(crate) async fn act(
+        &self,
+        act: Act,
+        targets: Vec<Target>,
+        settler: &Settler<'_>,
+        judged: &mut Judged,
+    ) -> Result<(), SettleError> {
+        let mut seen = etags(&self.blocks(&targets, settler.reader()).await?);
+        loop {
+            settler.act(act, self, targets.clone(), judged).await?;
+            let now = etags(&self.blocks(&targets, settler.reader()).await?);
+            if act == Act::Compare || now == seen {
                 return Ok(());
             }
             seen = now;
@@ -134,6 +155,10 @@ impl Notifications {
         }
         Ok(blocks)
     }
+}
+
+fn written(settler: &Settler<'_>) -> u64 {
+    settler.tally().containers.get(containers::NOTIFICATIONS).map_or(0, |tally| tally.written)
 }
 
 fn etags(blocks: &Blocks) -> Vec<(PartitionKey, DocumentId, ETag)> {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use feedmill_clock::{Entropy, ManualClock};
 use feedmill_documents::containers;
-use feedmill_engine::{Delivery, Handler, Outcome, Processor, SettleError, SettleOptions, Writer};
+use feedmill_engine::{Delivery, Handler, Outcome, Processor, SettleError, SettleOptions, Settler, Tally, Writer};
 use feedmill_local_store::LocalStore;
 use feedmill_store_api::{
-    Change, Container, Database, DocumentId, FeedRange, FeedStart, Operation, PageRequest, PartitionKey, Query,
-    ReadLevel, Scope, SessionToken,
+    Change, Container, ContainerSpec, Database, DocumentId, FeedRange, FeedStart, Operation, PageRequest, PartitionKey,
+    Query, ReadLevel, RequestCharge, Scope, SessionToken,
 };
 use serde_json::Value;
 
@@ -20,6 +20,7 @@ pub struct World {
     writer: Writer,
     /// How far the processors have read, by name, source container and range.
     positions: BTreeMap<(String, String, FeedRange), FeedStart>,
+    feeds: RequestCharge,
 }
 
 impl World {
@@ -33,7 +34,7 @@ impl World {
         }
         let (clock_of_writer, entropy) = (Arc::new(clock.clone()), Entropy::seeded(1));
         let writer = Writer::new(Arc::clone(&database), clock_of_writer, entropy, SettleOptions::default());
-        Self { clock, database, writer, positions: BTreeMap::new() }
+        Self { clock, database, writer, positions: BTreeMap::new(), feeds: RequestCharge::ZERO }
     }
 
     /// Writes a document, as the customer's application would; its key is in it.
@@ -59,6 +60,7 @@ impl World {
                     if page.changes.is_empty() {
                         break;
                     }
+                    self.feeds += page.charge;
                     for (key, changes) in by_key(&*container, page.changes) {
                         let outcome = self.handle(&**handler, &*container, key, changes, page.session.clone()).await;
                         rejected.extend(outcome.unwrap().rejected.into_iter().map(|rejection| rejection.reason));
@@ -72,6 +74,52 @@ impl World {
     /// Makes the next [`Self::deliver`] begin from the beginning.
     pub fn rewind(&mut self) {
         self.positions.clear();
+    }
+
+    /// Makes a container that is not one of the customer's.
+    pub async fn provision(&self, spec: &ContainerSpec) {
+        self.database.provision(spec).await.unwrap();
+    }
+
+    /// What processors have read and written so far, and what it cost, by container.
+    pub fn tally(&self) -> Tally {
+        self.writer.totals()
+    }
+
+    /// What reading pages of feeds has cost that had changes in them.
+    pub fn feeds(&self) -> RequestCharge {
+        self.feeds
+    }
+
+    /// What somebody does by hand; with `repair` nothing is skipped.
+    pub fn operator(&self, repair: bool) -> Settler<'_> {
+        self.writer.operator(repair)
+    }
+
+    /// What creating all live documents of a container would cost where they are not.
+    pub async fn bare_creates(&self, container: &str) -> RequestCharge {
+        let source = self.database.container(container).await.unwrap();
+        let spec = ContainerSpec { name: format!("{container}Again"), ..source.spec().clone() };
+        self.database.provision(&spec).await.unwrap();
+        let copy = self.database.container(&spec.name).await.unwrap();
+        let mut charge = RequestCharge::ZERO;
+        let mut page = PageRequest::first(1_000);
+        loop {
+            let query = Query::new("SELECT * FROM c WHERE NOT IS_DEFINED(c.deletedAt)");
+            let read = source.query(&Scope::Container, &query, &page, &ReadLevel::Quorum).await.unwrap();
+            for item in read.items {
+                let mut document: Value = serde_json::from_slice(&item).unwrap();
+                let own = |name: &str| !["_rid", "_self", "_etag", "_ts"].contains(&name);
+                document.as_object_mut().unwrap().retain(|name, _| own(name));
+                let id = DocumentId::new(document["id"].as_str().unwrap()).unwrap();
+                let operation = Operation::Create { id, body: Bytes::from(document.to_string()) };
+                charge += copy.write(&key(&*copy, &document), operation).await.unwrap().charge;
+            }
+            page.continuation = read.continuation;
+            if page.continuation.is_none() {
+                return charge;
+            }
+        }
     }
 
     /// Documents that processors have written so far.

@@ -1,7 +1,7 @@
 use feedmill_documents::fan_out::{Chunk, Cuts, chunk_id, cuts_id};
 use feedmill_documents::{IdError, changed, subject};
 use feedmill_engine::{Delivery, Handler, Outcome, SettleError, Settler};
-use feedmill_store_api::{DocumentId, PartitionKey};
+use feedmill_store_api::{Document, DocumentId, PartitionKey};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -11,6 +11,9 @@ use crate::pages::Pages;
 use crate::plan::{Cutter, Interval, follower_of, intervals};
 use crate::posts::Posts;
 use crate::work::{Added, CutPoints, Plan, Planned};
+
+/// A page of edges.
+type Edges = Vec<(DocumentId, Document)>;
 
 /// Followers read at once.
 pub(crate) const PAGE_ITEMS: usize = 1_000;
@@ -46,27 +49,27 @@ impl FanOut {
         Ok(Posts::of(author, found, &self.projection, outcome))
     }
 
-    /// Settles the posts among all followers, or among the first so many that may be, and then gives the cut points of the
-    /// others: the first of them, and every so manieth.
+    /// Settles the posts among all followers, given by the first page and those behind it, or among the first so many that
+    /// may be, and then gives the cut points of the others: the first of them, and every so manieth.
     async fn settle_inline(
         &self,
         posts: &Posts,
+        first: Edges,
+        mut pages: Pages<'_>,
         settler: &Settler<'_>,
         outcome: &mut Outcome,
     ) -> Result<Option<Vec<String>>, SettleError> {
         let max = self.projection.options.fan_out_inline_max.get();
-        let everybody = Interval { from: None, until: None }.query(&posts.author).map_err(invalid)?;
-        let (edges, author) = (&self.projection.edges, &posts.author);
-        let mut pages = Pages::new(settler.reader(), edges, author, everybody, PAGE_ITEMS.min(max));
-        let (mut settled, mut cutter) = (0, None);
-        while let Some(page) = pages.next().await? {
+        let (mut settled, mut cutter, mut next) = (0, None, Some(first));
+        while let Some(page) = next {
             if cutter.is_none() && settled + page.len() <= max {
                 posts.settle_among(&self.projection, &page, settler, outcome).await?;
                 settled += page.len();
-                continue;
+            } else {
+                let cutter = cutter.get_or_insert_with(|| Cutter::new(max, true));
+                page.iter().filter(|(edge, _)| follower_of(edge).is_some()).for_each(|(edge, _)| cutter.see(edge));
             }
-            let cutter = cutter.get_or_insert_with(|| Cutter::new(max, true));
-            page.iter().filter(|(edge, _)| follower_of(edge).is_some()).for_each(|(edge, _)| cutter.see(edge));
+            next = pages.next().await?;
         }
         Ok(cutter.map(Cutter::cuts))
     }
@@ -133,9 +136,15 @@ impl Handler for FanOut {
             if self.projection.options.own_posts {
                 posts.settle_own(&self.projection, settler, &mut outcome).await?;
             }
-            if let Some(Cuts { cuts }) = self.work(cuts_id(author), settler).await? {
+            let everybody = Interval { from: None, until: None }.query(author).map_err(invalid)?;
+            let page_items = PAGE_ITEMS.min(self.projection.options.fan_out_inline_max.get());
+            let mut pages = Pages::new(settler.reader(), &self.projection.edges, author, everybody, page_items);
+            let first = pages.next().await?.unwrap_or_default();
+            if pages.is_at_end() {
+                posts.settle_among(&self.projection, &first, settler, &mut outcome).await?;
+            } else if let Some(Cuts { cuts }) = self.work(cuts_id(author), settler).await? {
                 self.plan(&posts, &cuts, false, settler).await?;
-            } else if let Some(cuts) = self.settle_inline(&posts, settler, &mut outcome).await? {
+            } else if let Some(cuts) = self.settle_inline(&posts, first, pages, settler, &mut outcome).await? {
                 let (_, first, _) = posts.iter().next().expect("there is a post: it was looked at above");
                 let added = Added::new(author, cuts.clone(), first.reference.clone())?;
                 settler.settle(&CutPoints, vec![added], None).await?;

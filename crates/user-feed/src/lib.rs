@@ -16,6 +16,7 @@ mod plan;
 mod posts;
 mod processors;
 mod projection;
+mod rebuild;
 mod sources;
 #[cfg(test)]
 mod tests;

@@ -26,6 +26,11 @@ impl<'a> Pages<'a> {
         Self { reader, container, key: PartitionKey::from(key), query, items_max, next: Next::First }
     }
 
+    /// Whether there is no page after those that were read.
+    pub(crate) fn is_at_end(&self) -> bool {
+        matches!(self.next, Next::Nothing)
+    }
+
     /// The next page; `None` after the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<(DocumentId, Document)>>, SettleError> {
         let continuation = match std::mem::replace(&mut self.next, Next::Nothing) {

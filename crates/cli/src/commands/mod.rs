@@ -1,8 +1,11 @@
 //! One file a subcommand: its arguments, whose doc comment is its help, and what it does.
 
+pub(crate) mod admin;
+mod by_hand;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod counters;
+pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod export;
 pub(crate) mod feed;
@@ -39,6 +42,8 @@ pub(crate) async fn dispatch(args: Args) -> Result<()> {
         Command::Export(args) => Box::pin(export::run(&args, &settings()?)).await,
         Command::Outbox(args) => Box::pin(outbox::run(args, settings()?)).await,
         Command::Verify(args) => Box::pin(verify::run(args, settings()?)).await,
+        Command::Admin(args) => Box::pin(admin::run(&args, settings()?)).await,
+        Command::DeadLetters(args) => Box::pin(dead_letters::run(&args, settings()?)).await,
         Command::Import(args) => Box::pin(import::run(&args, &settings()?)).await,
         Command::Store(args) => Box::pin(store::run(args, settings()?)).await,
     }

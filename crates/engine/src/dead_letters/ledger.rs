@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use super::letter::{self, Fault, Letter, State, letter_id};
+use super::letter::{self, Fault, Letter, LetterState, letter_id};
 use crate::EngineError;
 use crate::limits::LISTING_ITEMS;
 use crate::retry::Patience;
@@ -127,7 +127,8 @@ impl Ledger {
         loop {
             let stored = self.read(&id).await?;
             let now = self.patience.clock.now();
-            let known = stored.as_ref().map(|stored| &stored.letter).filter(|letter| letter.state != State::Closed);
+            let known =
+                stored.as_ref().map(|stored| &stored.letter).filter(|letter| letter.state != LetterState::Closed);
             // Without its key the source document cannot be read again.
             let next_retry_at = match (failure.key, known) {
                 (None, _) => None,
@@ -149,7 +150,7 @@ impl Ledger {
                 first_failed_at: known.map_or(failure.first_failed_at, |known| known.first_failed_at),
                 last_failed_at: now,
                 next_retry_at,
-                state: if next_retry_at.is_some() { State::Retrying } else { State::Dead },
+                state: if next_retry_at.is_some() { LetterState::Retrying } else { LetterState::Dead },
                 ttl: None,
             };
             if self.put(&id, letter, stored.map(|stored| stored.etag)).await? {
@@ -173,7 +174,7 @@ impl Ledger {
                 continue;
             }
             while let Some(stored) = self.read(&id).await? {
-                if stored.letter.state == State::Closed || self.close(&id, stored).await? {
+                if stored.letter.state == LetterState::Closed || self.close(&id, stored).await? {
                     break;
                 }
             }
@@ -187,7 +188,7 @@ impl Ledger {
         let Stored { mut letter, etag } = stored;
         let retention = self.retention.as_secs().clamp(1, i32::MAX as u64);
         letter.ttl = u32::try_from(retention).ok();
-        letter.state = State::Closed;
+        letter.state = LetterState::Closed;
         letter.next_retry_at = None;
         tracing::info!(letter = %id, "a dead letter is closed");
         self.put(id, letter, Some(etag)).await
@@ -207,7 +208,7 @@ impl Ledger {
         });
         let wait = (waited * 2).max(self.retry_min);
         letter.next_retry_at = (wait <= self.retry_max).then(|| now + wait);
-        letter.state = if letter.next_retry_at.is_some() { State::Retrying } else { State::Dead };
+        letter.state = if letter.next_retry_at.is_some() { LetterState::Retrying } else { LetterState::Dead };
         letter.error = fault.as_str().to_owned();
         letter.attempts += 1;
         letter.last_failed_at = now;
@@ -245,7 +246,7 @@ impl Ledger {
         };
         match self.patience.outlast(&attempted, write).await {
             Ok(_) => {
-                if letter.state == State::Closed {
+                if letter.state == LetterState::Closed {
                     self.forget(id);
                 } else {
                     self.note(Open { id: letter.id, range: letter.range, next_retry_at: letter.next_retry_at });

@@ -11,36 +11,40 @@ use crate::limits::{LETTER_DOCUMENT_BYTES_MAX, LETTER_ERROR_BYTES_MAX, LETTER_ID
 /// A dead letter as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Letter {
-    pub(super) id: String,
-    pub(super) processor: String,
-    pub(super) container: String,
+pub struct Letter {
+    pub id: String,
+    /// Name of the processor that could not apply it.
+    pub processor: String,
+    /// Name of the source container.
+    pub container: String,
     /// The key where it is one string; otherwise the protocol's array, `{}` for an undefined part.
-    pub(super) partition_key: Value,
-    pub(super) source_id: String,
-    pub(super) source_etag: String,
+    pub partition_key: Value,
+    /// Id of the source document.
+    pub source_id: String,
+    pub source_etag: String,
     /// A retry counts as this commit: what was settled for a later one includes it.
-    pub(super) source_lsn: u64,
+    pub source_lsn: u64,
     /// Where in the feed it was, so that who reads that part tries it again.
-    pub(super) range: FeedRange,
-    pub(super) error: String,
+    pub range: FeedRange,
+    /// What went wrong the last time.
+    pub error: String,
     /// The source document as it was delivered, up to 1 MB; for people. A retry never uses it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) document: Option<Box<RawValue>>,
-    pub(super) attempts: u64,
-    pub(super) first_failed_at: Timestamp,
-    pub(super) last_failed_at: Timestamp,
-    pub(super) next_retry_at: Option<Timestamp>,
-    pub(super) state: State,
+    pub document: Option<Box<RawValue>>,
+    pub attempts: u64,
+    pub first_failed_at: Timestamp,
+    pub last_failed_at: Timestamp,
+    pub next_retry_at: Option<Timestamp>,
+    pub state: LetterState,
     /// Seconds, once it is closed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ttl: Option<u32>,
+    pub ttl: Option<u32>,
 }
 
 /// → in the order of appearance; a closed one opens again when its document fails again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum State {
+pub enum LetterState {
     Retrying,
     /// No longer tried by itself: a newer change or a person must help.
     Dead,

@@ -8,7 +8,7 @@ use futures::future::Either;
 use serde::Deserialize;
 
 use super::ledger::{Ledger, Stored};
-use super::letter::{self, Fault, State};
+use super::letter::{self, Fault, LetterState};
 use crate::lifetime::Rounds;
 use crate::shutdown::Stop;
 use crate::supervisor::catch;
@@ -63,21 +63,41 @@ pub(crate) async fn redrive(redriver: Redriver, stop: Stop) {
 }
 
 impl Redriver {
+    /// Tries one letter now, whatever its state, and writes down what came of it. `None` when it was applied.
+    pub(super) async fn replay(&self, id: &DocumentId) -> Result<Option<Fault>, feedmill_store_api::Error> {
+        loop {
+            let Some(stored) = self.ledger.read(id).await? else { return Ok(None) };
+            match self.deliver(&stored).await {
+                Retried::Applied => {
+                    if stored.letter.state == LetterState::Closed || self.ledger.close(id, stored).await? {
+                        return Ok(None);
+                    }
+                }
+                Retried::Failed(fault) => {
+                    if self.ledger.failed_again(id, stored, &fault).await? {
+                        return Ok(Some(fault));
+                    }
+                }
+                Retried::Outage(error) => return Err(error),
+            }
+        }
+    }
+
     async fn retry(&self, id: &DocumentId) -> Result<(), feedmill_store_api::Error> {
         let Some(stored) = self.ledger.read(id).await? else {
             self.ledger.forget(id);
             return Ok(());
         };
         match stored.letter.state {
-            State::Closed => {
+            LetterState::Closed => {
                 self.ledger.forget(id);
                 return Ok(());
             }
-            State::Dead => {
+            LetterState::Dead => {
                 self.ledger.postpone(id, None);
                 return Ok(());
             }
-            State::Retrying => {}
+            LetterState::Retrying => {}
         }
         match self.deliver(&stored).await {
             Retried::Applied => {

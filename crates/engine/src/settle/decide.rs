@@ -17,6 +17,8 @@ pub(super) struct Context<'a> {
     pub(super) key_field: &'a str,
     pub(super) options: &'a Options,
     pub(super) now: Timestamp,
+    /// Writes also what was made from the same sources.
+    pub(super) repair: bool,
 }
 
 /// The write that makes `current` what it should be, on the condition that it is still the current one; `None` when
@@ -38,7 +40,7 @@ pub(super) fn write(
         Desired::Leave => return Ok(None),
     };
     if let Some(current) = current
-        && is_done(basis, current)?
+        && (is_newer(basis, current)? || !context.repair && is_done(basis, current)?)
     {
         return Ok(None);
     }
@@ -60,6 +62,12 @@ pub(super) fn write(
     }))
 }
 
+/// Whether a newer revision made it.
+fn is_newer(basis: &Basis, current: &Document) -> Result<bool, SettleError> {
+    let Basis::Sources { rev, .. } = basis else { return Ok(false) };
+    Ok(current.parse::<Stored>()?.source.is_some_and(|source| source.rev > *rev))
+}
+
 /// Whether `current` was made from the very sources that `desired` was computed from.
 pub(super) fn is_settled(desired: &Desired, current: &Document) -> Result<bool, SettleError> {
     match desired {
@@ -72,7 +80,7 @@ pub(super) fn is_settled(desired: &Desired, current: &Document) -> Result<bool, 
 ///
 /// Equal content is not enough, and neither is absence: an older settle may still have a write in the air on the same
 /// etag. Only a target that names exactly these sources, none of them missing, proves that nobody older comes after.
-fn is_done(basis: &Basis, current: &Document) -> Result<bool, SettleError> {
+pub(super) fn is_done(basis: &Basis, current: &Document) -> Result<bool, SettleError> {
     Ok(match basis {
         Basis::Sources { rev, sources } => current.parse::<Stored>()?.source.is_some_and(|source| {
             let complete = sources.iter().all(|source| source.2.is_some());
@@ -122,7 +130,7 @@ mod tests {
 
     fn decide(basis: Basis, current: Option<&Document>) -> Option<Operation> {
         let options = Options::default();
-        let context = Context { key_field: "k", options: &options, now: Timestamp::UNIX_EPOCH };
+        let context = Context { key_field: "k", options: &options, now: Timestamp::UNIX_EPOCH, repair: false };
         let fields = Fields::of(&serde_json::json!({"value": 1})).unwrap();
         let desired = Desired::Document { fields, expires: Expiry::ContainerDefault, basis };
         let address = Address { key: PartitionKey::from("k"), id: DocumentId::new("k:1").unwrap() };
@@ -165,6 +173,19 @@ mod tests {
     }
 
     #[test]
+    fn a_repair_writes_what_looks_settled_but_for_what_a_newer_revision_made() {
+        let options = Options::default();
+        let context = Context { key_field: "k", options: &options, now: Timestamp::UNIX_EPOCH, repair: true };
+        let fields = Fields::of(&serde_json::json!({"value": 1})).unwrap();
+        let desired = Desired::Document { fields, expires: Expiry::ContainerDefault, basis: basis(1, &[Some("a")]) };
+        let address = Address { key: PartitionKey::from("k"), id: DocumentId::new("k:1").unwrap() };
+        for (rev, written) in [(1, true), (2, false)] {
+            let current = stored(decide(basis(rev, &[Some("a")]), None));
+            assert_eq!(write(&context, address.clone(), &desired, Some(&current)).unwrap().is_some(), written);
+        }
+    }
+
+    #[test]
     fn a_count_is_done_only_for_changes_it_was_counted_for() {
         let count = |rid: &str, lsn| Basis::Count { container_rid: rid.into(), lsn };
         let current = stored(decide(count("r", 5), None));
@@ -183,7 +204,7 @@ mod tests {
     #[test]
     fn what_has_expired_already_creates_nothing_but_still_corrects_what_is_there() {
         let options = Options::default();
-        let context = Context { key_field: "k", options: &options, now: Timestamp::UNIX_EPOCH };
+        let context = Context { key_field: "k", options: &options, now: Timestamp::UNIX_EPOCH, repair: false };
         let fields = Fields::of(&serde_json::json!({"value": 1})).unwrap();
         let desired =
             Desired::Document { fields, expires: Expiry::At(Timestamp::UNIX_EPOCH), basis: basis(1, &[Some("b")]) };

@@ -4,6 +4,7 @@
 //! condition that the target is still the one that was read. Read `settler.rs` for the order of things and `decide.rs`
 //! for when nothing is written.
 
+mod compare;
 mod decide;
 mod desired;
 mod envelope;
@@ -20,6 +21,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use compare::{Act, Difference, DifferenceKind, Judged, LikelyCause};
 pub use desired::{Basis, Desired, Expiry, Fields, Lineage, SourceRef};
 pub use options::Options;
 pub use projection::{Address, Projection};

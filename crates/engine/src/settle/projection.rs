@@ -1,7 +1,7 @@
 use feedmill_store_api::{Document, DocumentId, PartitionKey};
 use futures::future::BoxFuture;
 
-use super::desired::Desired;
+use super::desired::{Basis, Desired};
 use super::reader::Reader;
 use super::settler::SettleError;
 
@@ -23,6 +23,12 @@ pub trait Projection: Send + Sync {
     fn container(&self) -> &str;
 
     fn address(&self, target: &Self::Target) -> Address;
+
+    /// What `target` would be made from, where that is known without reading its sources, as with a count for a change:
+    /// what was made from it already is done.
+    fn basis(&self, _target: &Self::Target) -> Option<Basis> {
+        None
+    }
 
     /// Reads the sources of all `targets`, each source document once, as they are now. `targets` are at most 2,000.
     fn read<'a>(

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use feedmill_store_api::{
@@ -23,12 +24,13 @@ const PAGE_ITEMS: usize = 1_000;
 /// token, everything else as a quorum read, because a session token says nothing about another container.
 pub struct Reader<'a> {
     pub(super) writer: &'a Writer,
-    delivery: &'a Delivery,
+    /// None for an operator, whose reads are all quorum reads.
+    delivery: Option<&'a Delivery>,
     tally: Mutex<Tally>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(writer: &'a Writer, delivery: &'a Delivery) -> Self {
+    pub(super) fn new(writer: &'a Writer, delivery: Option<&'a Delivery>) -> Self {
         Self { writer, delivery, tally: Mutex::default() }
     }
 
@@ -153,6 +155,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The container's resource id.
+    pub async fn rid(&self, container: &str) -> Result<Arc<str>, SettleError> {
+        Ok(self.writer.open(container).await?.container.rid().into())
+    }
+
     pub(super) fn tally(&self) -> Tally {
         self.tally.lock().clone()
     }
@@ -166,10 +173,11 @@ impl<'a> Reader<'a> {
     }
 
     fn level(&self, container: &str, key: &PartitionKey) -> ReadLevel {
-        if *container == *self.delivery.container && *key == self.delivery.key {
-            ReadLevel::Session(self.delivery.session.clone())
-        } else {
-            ReadLevel::Quorum
+        match self.delivery {
+            Some(delivery) if *container == *delivery.container && *key == delivery.key => {
+                ReadLevel::Session(delivery.session.clone())
+            }
+            _ => ReadLevel::Quorum,
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use feedmill_store_api::{DocumentId, PartitionKey, ReadLevel};
+use feedmill_store_api::{Document, DocumentId, PartitionKey, ReadLevel};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::decide::{self, Context};
@@ -12,15 +12,17 @@ use super::writer::{Opened, Writer};
 use crate::Delivery;
 
 /// Targets settled together: bounds the memory of a settlement, whatever the number of targets.
-const TARGETS_MAX: usize = 2_000;
+pub(super) const TARGETS_MAX: usize = 2_000;
 /// Partition keys of one settlement that are read or written at the same time.
-const KEYS_AT_ONCE: usize = 32;
+pub(super) const KEYS_AT_ONCE: usize = 32;
 const BACKOFF_MIN: std::time::Duration = std::time::Duration::from_millis(5);
 const BACKOFF_DOUBLINGS_MAX: u32 = 8;
 
 /// Settles targets for one delivery.
 pub struct Settler<'a> {
     reader: Reader<'a>,
+    /// Nothing is skipped.
+    repair: bool,
 }
 
 /// Why targets could not be settled.
@@ -35,8 +37,8 @@ pub enum SettleError {
 }
 
 impl<'a> Settler<'a> {
-    pub(super) fn new(writer: &'a Writer, delivery: &'a Delivery) -> Self {
-        Self { reader: Reader::new(writer, delivery) }
+    pub(super) fn new(writer: &'a Writer, delivery: Option<&'a Delivery>, repair: bool) -> Self {
+        Self { reader: Reader::new(writer, delivery), repair }
     }
 
     pub fn reader(&self) -> &Reader<'a> {
@@ -161,13 +163,11 @@ impl<'a> Settler<'a> {
         for (key, ids, indexes, found) in groups {
             let mut unsettled = Vec::new();
             for ((id, index), current) in ids.into_iter().zip(indexes).zip(found) {
-                if let (Some(known), Some(current)) = (known, &current) {
-                    let desired =
-                        projection.compute(&targets[index], known, Some(current)).map_err(SettleError::Invalid)?;
-                    if decide::is_settled(&desired, current)? {
-                        skipped += 1;
-                        continue;
-                    }
+                if let Some(current) = &current
+                    && self.is_settled(projection, &targets[index], current, known)?
+                {
+                    skipped += 1;
+                    continue;
                 }
                 unsettled.push((id, index, current));
             }
@@ -212,6 +212,25 @@ impl<'a> Settler<'a> {
         Ok(again)
     }
 
+    /// Whether a target is done as far as can be said before its sources are read.
+    fn is_settled<P: Projection>(
+        &self,
+        projection: &P,
+        target: &P::Target,
+        current: &Document,
+        known: Option<&P::Sources>,
+    ) -> Result<bool, SettleError> {
+        if self.repair {
+            return Ok(false);
+        }
+        if let Some(basis) = projection.basis(target) {
+            return decide::is_done(&basis, current);
+        }
+        let Some(known) = known else { return Ok(false) };
+        let desired = projection.compute(target, known, Some(current)).map_err(SettleError::Invalid)?;
+        decide::is_settled(&desired, current)
+    }
+
     fn writer(&self) -> &Writer {
         self.reader.writer
     }
@@ -221,6 +240,7 @@ impl<'a> Settler<'a> {
             key_field: opened.key_field()?,
             options: self.writer().options(),
             now: self.writer().clock().now(),
+            repair: self.repair,
         })
     }
 }

@@ -57,7 +57,13 @@ impl Writer {
 
     /// Settles what one delivery concerns.
     pub fn settler<'a>(&'a self, delivery: &'a Delivery) -> Settler<'a> {
-        Settler::new(self, delivery)
+        Settler::new(self, Some(delivery), false)
+    }
+
+    /// Settles what somebody names by hand. With `repair` also what looks settled is written once more: for targets that
+    /// somebody else has written over.
+    pub fn operator(&self, repair: bool) -> Settler<'_> {
+        Settler::new(self, None, repair)
     }
 
     /// Everything settled so far, by settlers that have finished.

@@ -15,7 +15,7 @@ use feedmill_clock::{Clock, Entropy};
 use feedmill_store_api::{Container, FeedRange};
 
 use self::delivery::LetterRate;
-use self::key::KeyPaths;
+pub(crate) use self::key::KeyPaths;
 use crate::dead_letters::Ledger;
 use crate::events::Events;
 use crate::fleet::Pulse;

@@ -1,0 +1,89 @@
+use serde_json::{Value, json};
+
+use crate::support::{Store, lines};
+
+const SMALL: [&str; 7] = ["demo", "--users", "40", "--seed", "7", "--set", "user_feed.fan_out_inline_max=3"];
+
+fn with(mut document: Value, with: &Value) -> Value {
+    document.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+    document
+}
+
+#[test]
+fn verify_finds_what_was_written_over_and_repair_and_rebuild_mend_it() {
+    let store = Store::new();
+    store.run(&SMALL).succeeded();
+    for projection in ["user-feed", "counters", "notifications"] {
+        assert_eq!(store.run(&["verify", projection, "--all"]).succeeded(), "", "{projection}");
+    }
+    let feeds = store.export("userFeed");
+    let shown = |item: &&Value| item.get("deletedAt").is_none();
+    let item = feeds.iter().find(shown).unwrap().clone();
+    let (user, id) = (item["recipientId"].as_str().unwrap(), item["id"].as_str().unwrap());
+    store.import("userFeed", &[with(item.clone(), &json!({"content": "forged"}))]);
+
+    let verify = ["verify", "user-feed", "--user", user, "--json"];
+    let found = store.run(&verify);
+    assert_eq!(found.code, Some(1), "{}", found.stderr);
+    let [line] = lines(&found.stdout).try_into().unwrap();
+    let expected = json!({"projection": "user-feed", "user": user, "id": id, "difference": "differs",
+        "fields": ["content"], "likelyCause": "written by somebody else", "inFlight": false});
+    assert_eq!(line, expected);
+    store.run(&["verify", "user-feed", "--user", user, "--repair"]).failed(1);
+    store.run(&verify).succeeded();
+
+    // What is gone altogether a rebuild brings back too, and says so before.
+    store.import("userFeed", &[with(item, &json!({"deletedAt": "2020-01-01T00:00:00.000Z", "_source": null}))]);
+    let dry = store.run(&["admin", "rebuild-user-feed", user, "--dry-run"]).succeeded();
+    assert!(dry.contains(&format!("{user}: {id} missing")), "{dry}");
+    let ran = store.run(&["admin", "rebuild-user-feed", "--all", "--rate", "100000"]);
+    assert!(ran.stderr.contains("1 written"), "{}", ran.stderr);
+    store.run(&["verify", "user-feed", "--all"]).succeeded();
+}
+
+#[test]
+fn what_is_in_flight_is_no_difference() {
+    let store = Store::new();
+    store.run(&SMALL).succeeded();
+    let posts = store.export("authorPosts");
+    let edited: Vec<_> =
+        store.export("posts_v2").iter().map(|post| with(post.clone(), &json!({"content": "edited"}))).collect();
+    store.import("posts_v2", &edited);
+    // Not even the index has seen them yet; half of the way is in flight as well.
+    store.run(&["verify", "user-feed", "--all"]).succeeded();
+    let half: Vec<_> = posts.iter().map(|post| with(post.clone(), &json!({"content": "edited"}))).collect();
+    store.import("authorPosts", &half[..20]);
+    let said = store.run(&["verify", "user-feed", "--all"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert!(said.stderr.contains(" 0 different") && !said.stderr.contains(" 0 in flight"), "{}", said.stderr);
+}
+
+#[test]
+fn a_dead_letter_is_listed_shown_replayed_after_a_fix_and_dropped() {
+    let store = Store::new();
+    let post =
+        json!({"id": "p", "postId": "p", "authorId": "a", "createdAt": "2024-01-01T00:00:00Z", "status": "published"});
+    let edge = json!({"id": "a:r", "followeeId": "a", "followerId": "r", "createdAt": "2024-01-01T00:00:00Z"});
+    store.import("posts_v2", &[post]);
+    store.import("follows", &[with(edge.clone(), &json!({"muted": "perhaps"}))]);
+    store.catch_up(&["--set", "engine.retry_inline=1ms"]);
+    let list = |more: &[&str]| lines(&store.run(&[&["dead-letters", "list", "--json"], more].concat()).succeeded());
+    let letters = list(&["--processor", "user-feed"]);
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert!(letter["error"].as_str().unwrap().contains("field `muted`"), "{letter}");
+    let id = letter["id"].as_str().unwrap();
+    assert!(store.run(&["dead-letters", "show", id]).succeeded().contains("\"muted\": \"perhaps\""));
+    store.run(&["dead-letters", "replay", id]).failed(1);
+    assert_eq!(store.export("userFeed").len(), 0);
+
+    store.import("follows", &[edge]);
+    store.run(&["dead-letters", "replay"]).succeeded();
+    assert_eq!(list(&[]), [json!(null); 0]);
+    assert_eq!(list(&["--state", "closed", "--processor", "user-feed"]).len(), 1);
+    let feed = store.export("userFeed");
+    assert_eq!(feed.iter().map(|item| item["id"].as_str().unwrap()).collect::<Vec<_>>(), ["r:p"]);
+    let drop = ["dead-letters", "drop", "--state", "closed"];
+    store.run(&drop).failed(2);
+    store.run(&[&drop[..], &["--yes"]].concat()).succeeded();
+    assert!(list(&["--state", "closed"]).is_empty());
+}
