@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 use feedmill_telemetry::Port;
 
 use crate::commands::{
-    admin, completions, config, counters, dead_letters, demo, export, feed, import, leases, notifications, outbox, pause, run, status, store, verify,
+    admin, completions, config, counters, dead_letters, demo, export, feed, import, leases, notifications, outbox,
+    pause, run, status, store, verify,
 };
 use crate::settings::{Given, Override};
 
