@@ -18,7 +18,7 @@ fn verify_finds_what_was_written_over_and_repair_and_rebuild_mend_it() {
     }
     let feeds = store.export("userFeed");
     let shown = |item: &&Value| item.get("deletedAt").is_none();
-    let item = feeds.iter().find(shown).unwrap().clone();
+    let item = feeds.iter().find(shown).unwrap();
     let (user, id) = (item["recipientId"].as_str().unwrap(), item["id"].as_str().unwrap());
     store.import("userFeed", &[with(item.clone(), &json!({"content": "forged"}))]);
 
@@ -33,7 +33,7 @@ fn verify_finds_what_was_written_over_and_repair_and_rebuild_mend_it() {
     store.run(&verify).succeeded();
 
     // What is gone altogether a rebuild brings back too, and says so before.
-    store.import("userFeed", &[with(item, &json!({"deletedAt": "2020-01-01T00:00:00.000Z", "_source": null}))]);
+    store.import("userFeed", &[with(item.clone(), &json!({"deletedAt": "2020-01-01T00:00:00.000Z", "_source": null}))]);
     let dry = store.run(&["admin", "rebuild-user-feed", user, "--dry-run"]).succeeded();
     assert!(dry.contains(&format!("{user}: {id} missing")), "{dry}");
     let ran = store.run(&["admin", "rebuild-user-feed", "--all", "--rate", "100000"]);

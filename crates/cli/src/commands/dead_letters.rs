@@ -112,7 +112,7 @@ struct Desk {
 
 pub(crate) async fn run(args: &Args, settings: Settings) -> Result<()> {
     let running = Running::prepare(&settings).await?;
-    let database = store::open_existing(&settings, running.clock.clone()).await?;
+    let store::Opened { database, .. } = store::open_existing(&settings, running.clock.clone()).await?;
     let (clock, entropy) = (running.clock.clone(), running.entropy.clone());
     let letters = DeadLetters::open(&*database, &settings.engine, clock, entropy).await?;
     let desk = Desk { settings, running, database, letters };

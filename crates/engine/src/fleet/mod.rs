@@ -36,7 +36,7 @@ use crate::limits::{EXPECTING_INTERVAL, EXPECTING_MAX, LISTING_ITEMS, WEIGHTS_AN
 use crate::range::{Begin, Left, Order, Range};
 use crate::shutdown::Stop;
 use crate::worker::{Context, Shared};
-use crate::{EngineError, Processor};
+use crate::{EngineError, Processor, metrics};
 
 pub(crate) use heart::{Heart, Replaced};
 pub(crate) use heartbeat::{Heartbeat, id_prefix as heartbeat_prefix};
@@ -345,6 +345,9 @@ impl Fleet {
                     incarnation = suspect.incarnation,
                     "a host is dead; its leases go to others"
                 );
+                metrics::host_died();
+                let Owner { host, incarnation } = suspect;
+                self.shared.events.tell(crate::Event::HostDied { host, incarnation });
             }
         }
     }

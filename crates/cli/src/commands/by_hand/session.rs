@@ -80,7 +80,7 @@ impl Which {
 impl Session {
     pub(crate) async fn open(settings: Settings) -> Result<Self> {
         let running = Running::prepare(&settings).await?;
-        let database = store::open_existing(&settings, running.clock.clone()).await?;
+        let store::Opened { database, .. } = store::open_existing(&settings, running.clock.clone()).await?;
         store::provision(&*database, &settings).await?;
         let writer = Writer::new(
             database.clone(),

@@ -110,6 +110,6 @@ fn shown(start: &FeedStart) -> String {
         FeedStart::Beginning => "the beginning".to_owned(),
         FeedStart::Now => "now".to_owned(),
         FeedStart::Time(time) => time.to_string(),
-        FeedStart::Position(position) => position.to_string(),
+        FeedStart::Position(position) | FeedStart::PositionSince { position, .. } => position.to_string(),
     }
 }
