@@ -13,6 +13,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::enum_variant_names, reason = "they are the names of the commands")]
 enum Command {
     /// Settles every item that should be in a feed, and every item that is
     ///

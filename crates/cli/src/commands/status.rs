@@ -52,9 +52,9 @@ pub(crate) async fn run(args: &Args, settings: &Settings) -> Result<()> {
         let shown = look(&operator).await?;
         let hosts = operator.hosts().await.map_err(failed)?;
         if args.json {
-            json(&shown, &hosts)?
+            json(&shown, &hosts)?;
         } else {
-            table(&shown, &hosts)?
+            table(&shown, &hosts)?;
         }
         if !args.watch || stop.run_until_cancelled(SystemClock.sleep(WATCH_INTERVAL)).await.is_none() {
             return Ok(());
