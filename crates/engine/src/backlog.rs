@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use feedmill_store_api::{
-    Container, Database, Error, ErrorKind, FeedRange, FeedStart, PageRequest, PartitionKey, Position, Query, ReadLevel,
+    Container, Database, Document, ETag, Error, ErrorKind, FeedStart, PageRequest, PartitionKey, Query, ReadLevel,
     Result, Scope,
 };
 use serde::Deserialize;
 
 use crate::Difference;
-use crate::lease::lease_prefix;
+use crate::lease::{LeaseDocument, Stored, lease_prefix};
 use crate::limits::LISTING_ITEMS;
 use crate::worker::KeyPaths;
 
@@ -20,21 +20,6 @@ pub struct Backlog {
     keys: BTreeSet<PartitionKey>,
     /// There are more than were read, or nobody knows.
     more: bool,
-}
-
-/// A lease as far as it says how much is done.
-#[derive(Deserialize)]
-struct Lease {
-    #[serde(rename = "FeedRange")]
-    range: Option<Ranged>,
-    #[serde(rename = "ContinuationToken")]
-    position: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Ranged {
-    #[serde(rename = "Range")]
-    range: FeedRange,
 }
 
 #[derive(Deserialize)]
@@ -61,10 +46,10 @@ impl Backlog {
         loop {
             let page = leases.query(&Scope::Container, &query, &request, &ReadLevel::Quorum).await?;
             for lease in page.items {
-                let lease: Lease = serde_json::from_slice(&lease)
+                let Stored { lease, .. } = Stored::parse(&Document { etag: ETag::new(""), body: lease })
                     .map_err(|error| Error::new(ErrorKind::Corrupt, "read a lease").with_source(error))?;
                 found = true;
-                backlog.read(&*source, lease, &mut room).await?;
+                backlog.read(&*source, &lease, &mut room).await?;
             }
             match page.continuation {
                 Some(continuation) => request.continuation = Some(continuation),
@@ -76,15 +61,16 @@ impl Backlog {
         Ok(backlog)
     }
 
-    async fn read(&mut self, source: &dyn Container, lease: Lease, room: &mut usize) -> Result<()> {
-        let (Some(Ranged { range }), Some(position)) = (lease.range, lease.position) else {
-            self.more = true;
-            return Ok(());
-        };
+    async fn read(&mut self, source: &dyn Container, lease: &LeaseDocument, room: &mut usize) -> Result<()> {
         let keys = KeyPaths::new(source.partition_key_paths());
-        let mut start = FeedStart::Position(Position::new(position));
+        let mut start = lease.start().unwrap_or(FeedStart::Beginning);
         while *room > 0 {
-            let page = source.read_page(&range, &start, LISTING_ITEMS).await?;
+            let page = match source.read_page(lease.range(), &start, LISTING_ITEMS).await {
+                Ok(page) => page,
+                // It was split, and its parts have no leases yet.
+                Err(error) if error.kind() == ErrorKind::Gone => break,
+                Err(error) => return Err(error),
+            };
             if page.changes.is_empty() {
                 return Ok(());
             }
@@ -93,7 +79,7 @@ impl Backlog {
                 self.ids.extend(serde_json::from_slice::<Named>(&change.body).ok().map(|named| named.id));
                 self.keys.extend(keys.of(&change.body).ok());
             }
-            start = FeedStart::Position(page.position);
+            start = start.after(page.position);
         }
         self.more = true;
         Ok(())

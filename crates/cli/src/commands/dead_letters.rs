@@ -162,7 +162,8 @@ impl Desk {
     }
 
     async fn show(&self, id: &str) -> Result<()> {
-        let letter = self.one(id).await?;
+        // As a value, so that the document in it is laid out as well.
+        let letter = serde_json::to_value(self.one(id).await?).expect("a letter is JSON");
         let mut lines = Lines::to_stdout();
         lines.print_text(&serde_json::to_vec_pretty(&letter).expect("a letter is JSON"))?;
         Ok(lines.finish()?)
