@@ -1,9 +1,9 @@
 //! How many events a second does the relay drain, next to what the database alone can claim and mark?
 //!
-//! 100,000 events of as many keys wait in a PostgreSQL of our own. In one run, with the same number of connections at work and
-//! the same batches, they are drained three times: by two statements that claim and mark and look at nothing (the ceiling: per-key
-//! order, routes and documents cost nothing there), by relays whose store takes everything and keeps nothing, and by relays into
-//! the store in memory. The server does not wait for the disk, in all three.
+//! 100,000 events wait in a PostgreSQL of our own, of as many keys, and then of 100 keys with 1,000 each. In one run, with the same
+//! number of connections at work and the same batches, they are drained three times: by two statements that claim and mark and
+//! look at nothing (the ceiling: per-key order, routes and documents cost nothing there), by relays whose store takes everything
+//! and keeps nothing, and by relays into the store in memory. The server does not wait for the disk, in all three.
 
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ const EVENTS: u64 = 100_000;
 /// Likes of one post; those of one claim travel together.
 const LIKES_OF_A_POST: u64 = 20;
 const RELAYS: [u32; 3] = [1, 2, 4];
+/// A row that changed once, and one that changed a thousand times.
+const KEYS: [u64; 2] = [EVENTS, EVENTS / 1_000];
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -33,14 +35,15 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(measure(&postgres.database()))?;
     println!(
-        "{:>7}{:>16}{:>16}{:>16}{:>10}{:>10}",
-        "relays", "SQL alone/s", "no store/s", "memory/s", "ratio", "ratio"
+        "{:>8}{:>8}{:>14}{:>14}{:>14}{:>8}{:>8}",
+        "keys", "relays", "SQL alone/s", "no store/s", "memory/s", "ratio", "ratio"
     );
     for row in &report {
         let number = |field: &str| row[field].as_f64().unwrap_or(f64::NAN);
         let ratio = |field: &str| format!("{:.0}%", 100.0 * number(field) / number("sql_per_second"));
         println!(
-            "{:>7}{:>16.0}{:>16.0}{:>16.0}{:>10}{:>10}",
+            "{:>8}{:>8}{:>14.0}{:>14.0}{:>14.0}{:>8}{:>8}",
+            row["keys"],
             row["relays"],
             number("sql_per_second"),
             number("discarded_per_second"),
@@ -59,31 +62,42 @@ fn main() -> Result<(), Failure> {
 async fn measure(url: &str) -> Result<Vec<Value>, Failure> {
     let pool = feedmill_outbox::connect(url, 16).await?;
     feedmill_outbox::migrate(&pool).await?;
-    sqlx::query(
-        "INSERT INTO outbox (event_key, topic, partition_key, sequence, payload)
-         SELECT 'reaction:' || n, 'reaction', 'reaction:' || n, 1, jsonb_build_object('postId', (n / $2)::text,
-             'userId', n::text, 'type', 'like', 'createdAt', '2024-01-01T00:00:00.000Z', 'version', 1)
-         FROM generate_series(1::int8, $1) AS n",
-    )
-    .bind(i64::try_from(EVENTS)?)
-    .bind(i64::try_from(LIKES_OF_A_POST)?)
-    .execute(&pool)
-    .await?;
     let mut report = Vec::new();
-    for relays in RELAYS {
-        eprintln!("measuring {relays} at a time …");
-        let options = Options { relays, ..Options::default() };
-        let sql = timed(&pool, drain_by_sql(&pool, &options)).await?;
-        let memory = memory().await?;
-        let discarding: Arc<dyn Database> = Arc::new(DiscardingDatabase(Arc::clone(&memory)));
-        let discarded = timed(&pool, drain(&pool, &options, &discarding)).await?;
-        let stored = timed(&pool, drain(&pool, &options, &memory)).await?;
-        report.push(json!({
-            "relays": relays, "batch_rows": options.batch_rows_max, "sql_per_second": sql,
-            "discarded_per_second": discarded, "stored_per_second": stored,
-        }));
+    for keys in KEYS {
+        fill(&pool, keys).await?;
+        for relays in RELAYS {
+            eprintln!("measuring {keys} keys with {relays} at a time …");
+            let options = Options { relays, ..Options::default() };
+            let sql = timed(&pool, drain_by_sql(&pool, &options)).await?;
+            let memory = memory().await?;
+            let discarding: Arc<dyn Database> = Arc::new(DiscardingDatabase(Arc::clone(&memory)));
+            let discarded = timed(&pool, drain(&pool, &options, &discarding)).await?;
+            let stored = timed(&pool, drain(&pool, &options, &memory)).await?;
+            report.push(json!({
+                "keys": keys, "relays": relays, "batch_rows": options.batch_rows_max, "sql_per_second": sql,
+                "discarded_per_second": discarded, "stored_per_second": stored,
+            }));
+        }
     }
     Ok(report)
+}
+
+/// Events of `keys` likes, in the order in which they would be if all of them changed in turns.
+async fn fill(pool: &PgPool, keys: u64) -> Result<(), Failure> {
+    sqlx::query("TRUNCATE outbox").execute(pool).await?;
+    sqlx::query(
+        "INSERT INTO outbox (event_key, topic, partition_key, sequence, payload)
+         SELECT 'reaction:' || n % $2 || ':' || n / $2, 'reaction', 'reaction:' || n % $2, 1 + n / $2,
+                jsonb_build_object('postId', (n % $2 / $3)::text, 'userId', (n % $2)::text, 'type', 'like',
+                    'createdAt', '2024-01-01T00:00:00.000Z', 'version', 1 + n / $2)
+         FROM generate_series(0::int8, $1 - 1) AS n",
+    )
+    .bind(i64::try_from(EVENTS)?)
+    .bind(i64::try_from(keys)?)
+    .bind(i64::try_from(LIKES_OF_A_POST)?)
+    .execute(pool)
+    .await?;
+    Ok(())
 }
 
 /// Events a second, from an outbox in which all of them wait; fails when any still does.

@@ -22,8 +22,8 @@ const ADDRESS: Address = Address {
 /// Connections to the canonical database; to an outbox in it, see [`outbox`].
 pub(crate) async fn connect(settings: &Settings) -> Result<PgPool> {
     let url = ADDRESS.read(&settings.postgres.url_file)?;
-    // A relay that waits for a connection of another would wait for its own claim to end.
-    let connections_max = settings.postgres.connections_max.max(2 * settings.outbox.relays);
+    // A relay that waits for a connection of another would wait for its own claim to end. One more measures.
+    let connections_max = settings.postgres.connections_max.max(2 * settings.outbox.relays + 1);
     Ok(feedmill_outbox::connect(url.expose_secret(), connections_max).await?)
 }
 
@@ -44,7 +44,7 @@ impl From<feedmill_outbox::Error> for Failure {
             }
             Remedy::Connect => WHERE,
             Remedy::Grant => {
-                "GRANT the login its role: feedmill_relay for run and sweep; feedmill_admin for status, show, retry, skip, snapshot and verify; migrate and schema --check are for the schema's owner"
+                "GRANT the login its role: feedmill_relay for run and sweep; feedmill_admin for status, show, retry, skip, snapshot, verify and rebuild-user-feed; migrate and schema --check are for the schema's owner"
             }
             Remedy::Migrate => {
                 "`feedmill outbox migrate` makes it; names and columns of an outbox of your own are mapped in [outbox.table]"

@@ -12,7 +12,8 @@ fn with(mut document: Value, with: &Value) -> Value {
 #[test]
 fn verify_finds_what_was_written_over_and_repair_and_rebuild_mend_it() {
     let store = Store::new();
-    store.run(&SMALL).succeeded();
+    // Nobody has so many followers that there is a chunk: where a container is empty nothing is in flight.
+    store.run(&SMALL[..5]).succeeded();
     for projection in ["user-feed", "counters", "notifications"] {
         assert_eq!(store.run(&["verify", projection, "--all"]).succeeded(), "", "{projection}");
     }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod by_hand;
 mod cache;
+mod canonical;
 mod config;
 mod demo;
 mod export;

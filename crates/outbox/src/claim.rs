@@ -4,6 +4,7 @@
 //! takes events of that key. So a key with an event in flight, waiting for a retry or dead is not overtaken; and a relay
 //! that dies loses its locks with its connection, without any claim to expire.
 
+use parking_lot::Mutex;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::error::Attempted;
@@ -24,11 +25,18 @@ pub(crate) struct Event {
     pub(crate) age_seconds: f64,
 }
 
-/// The claim's statements for one table.
+/// Rows that are looked at for the oldest keys, for each row that is wanted. Few keys may have all that waits, and then most
+/// of these rows are not the first of theirs.
+const OLDEST_ROWS: i64 = 4;
+
+/// The claim's statements for one table, and where it goes on.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    first_of_keys: String,
+    oldest_keys: String,
+    next_keys: [String; 2],
     rest_of_keys: String,
+    /// The last key that was found in the order of keys.
+    last: Mutex<Option<String>>,
 }
 
 impl Claim {
@@ -41,19 +49,48 @@ impl Claim {
             OnDead::Hold => String::new(),
             OnDead::Pass => format!("AND NOT ({})", table.dead(alias)),
         };
-        let (passed, passed_behind) = (passed("e"), passed("o"));
-        // The subquery looks at one index entry a candidate. An anti-join says the same and may be planned as a hash of
-        // everything that waits.
-        let first_of_keys = format!(
-            "SELECT o.{partition_key}::text FROM {name} AS o
+        // One index entry a key. What is true of the row is asked again where it is locked, because it may have changed.
+        let lock_first = format!(
+            "CROSS JOIN LATERAL (
+                 SELECT e.{id} AS id FROM {name} AS e
+                 WHERE e.{partition_key} = keys.key AND e.{processed_at} IS NULL {passed}
+                 ORDER BY e.{sequence} LIMIT 1) AS first
+             JOIN {name} AS o ON o.{id} = first.id
              WHERE o.{processed_at} IS NULL AND NOT ({dead})
-               AND (o.{next_retry_at} IS NULL OR o.{next_retry_at} <= to_timestamp($1))
-               AND o.{sequence} = (
-                   SELECT e.{sequence} FROM {name} AS e
-                   WHERE e.{partition_key} = o.{partition_key} AND e.{processed_at} IS NULL {passed}
-                   ORDER BY e.{sequence} LIMIT 1)
-             ORDER BY o.{id} LIMIT $2 FOR UPDATE OF o SKIP LOCKED"
+               AND (o.{next_retry_at} IS NULL OR o.{next_retry_at} <= to_timestamp($1))",
+            passed = passed("e"),
         );
+        let oldest_keys = format!(
+            "SELECT o.{partition_key}::text FROM (
+                 SELECT waiting.key FROM (
+                     SELECT e.{partition_key} AS key, row_number() OVER (ORDER BY e.{id}) AS place FROM {name} AS e
+                     WHERE e.{processed_at} IS NULL ORDER BY e.{id} LIMIT $3) AS waiting
+                 GROUP BY waiting.key ORDER BY min(waiting.place)) AS keys
+             {lock_first} LIMIT $2 FOR UPDATE OF o SKIP LOCKED"
+        );
+        // From key to key through the index, so that a key costs the same whatever waits in it.
+        let next = |behind: &str| {
+            format!(
+                "SELECT e.{partition_key} AS key FROM {name} AS e WHERE e.{processed_at} IS NULL AND {behind}
+                 ORDER BY e.{partition_key} LIMIT 1"
+            )
+        };
+        let next_keys = |first: &str| {
+            format!(
+                "WITH RECURSIVE keys AS (
+                     ({first})
+                     UNION ALL
+                     SELECT next.key FROM keys CROSS JOIN LATERAL ({behind}) AS next)
+                 SELECT o.{partition_key}::text FROM keys {lock_first} AND NOT (o.{partition_key}::text = ANY ($3))
+                 LIMIT $2 FOR UPDATE OF o SKIP LOCKED",
+                first = next(first),
+                behind = next(&format!("e.{partition_key} > keys.key")),
+            )
+        };
+        let next_keys =
+            [next_keys(&format!("e.{partition_key} > $4::text::{partition_key_type}")), next_keys("$4::text IS NULL")];
+        // Nobody else takes these while we have the first of their key, so they need no lock; to skip one that somebody has
+        // locked, such as an operator, would be to overtake it.
         let rest_of_keys = format!(
             "SELECT (keys.lane - 1)::int8 AS lane, events.* FROM unnest($1::text[]::{partition_key_type}[])
                  WITH ORDINALITY AS keys (key, lane)
@@ -66,25 +103,22 @@ impl Claim {
                         o.{sequence} AS position
                  FROM {name} AS o
                  WHERE o.{partition_key} = keys.key AND o.{processed_at} IS NULL {passed_behind}
-                 ORDER BY o.{sequence} LIMIT $3 FOR UPDATE OF o SKIP LOCKED) AS events
-             ORDER BY keys.lane, events.position"
+                 ORDER BY o.{sequence} LIMIT $3) AS events
+             ORDER BY keys.lane, events.position",
+            passed_behind = passed("o"),
         );
-        Self { first_of_keys, rest_of_keys }
+        Self { oldest_keys, next_keys, rest_of_keys, last: Mutex::default() }
     }
 
-    /// Locks and returns events until the transaction of `connection` ends, by key, each key's in order.
+    /// Locks the first events of keys and returns theirs and those behind them, by key, each key's in order. The locks last
+    /// until the transaction of `connection` ends.
     pub(crate) async fn take(
         &self,
         connection: &mut PgConnection,
         now_seconds: f64,
         rows_max: u32,
     ) -> Result<Vec<Event>, Error> {
-        let keys: Vec<String> = sqlx::query_scalar(AssertSqlSafe(self.first_of_keys.as_str()))
-            .bind(now_seconds)
-            .bind(i64::from(rows_max))
-            .fetch_all(&mut *connection)
-            .await
-            .attempted(|| "claim the first events of keys".to_owned())?;
+        let keys = self.keys(connection, now_seconds, rows_max).await?;
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -111,6 +145,39 @@ impl Claim {
             }
         }
         Ok(events)
+    }
+
+    /// Keys whose first events can be had now: those of what waits longest, and where these are few (others have them, or
+    /// they wait themselves) more in the order of keys, each time behind those of the time before.
+    async fn keys(&self, connection: &mut PgConnection, now_seconds: f64, rows_max: u32) -> Result<Vec<String>, Error> {
+        let rows = i64::from(rows_max);
+        let mut keys: Vec<String> = sqlx::query_scalar(AssertSqlSafe(self.oldest_keys.as_str()))
+            .bind(now_seconds)
+            .bind(rows)
+            .bind(rows.saturating_mul(OLDEST_ROWS))
+            .fetch_all(&mut *connection)
+            .await
+            .attempted(|| "claim the first events of the oldest keys".to_owned())?;
+        let [behind, from_beginning] = &self.next_keys;
+        let last = self.last.lock().take();
+        let turns = last.map(|last| (behind, Some(last))).into_iter().chain([(from_beginning, None)]);
+        for (statement, last) in turns {
+            let found = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+            if 2 * found >= rows {
+                break;
+            }
+            let more: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement.as_str()))
+                .bind(now_seconds)
+                .bind(rows - found)
+                .bind(&keys)
+                .bind(last)
+                .fetch_all(&mut *connection)
+                .await
+                .attempted(|| "claim the first events of more keys".to_owned())?;
+            *self.last.lock() = more.last().cloned();
+            keys.extend(more);
+        }
+        Ok(keys)
     }
 }
 

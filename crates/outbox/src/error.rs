@@ -16,6 +16,8 @@ pub enum Error {
     Settings(String),
     #[error("there is no event {0} in the outbox")]
     NoSuchEvent(String),
+    #[error("no document can be made of a canonical row of topic {topic}: {why}")]
+    Unfit { topic: String, why: String },
 }
 
 /// What to do about an error.
@@ -46,7 +48,7 @@ impl Error {
             Self::Store { .. } => Remedy::Wait,
             Self::NoTable(_) => Remedy::Migrate,
             Self::Settings(_) => Remedy::Settings,
-            Self::NoSuchEvent(_) => Remedy::Look,
+            Self::NoSuchEvent(_) | Self::Unfit { .. } => Remedy::Look,
         }
     }
 
@@ -55,7 +57,9 @@ impl Error {
         match self {
             Self::Database { source, .. } => is_transient(source),
             Self::Store { .. } => true,
-            Self::Migrate { .. } | Self::NoTable(_) | Self::Settings(_) | Self::NoSuchEvent(_) => false,
+            Self::Migrate { .. } | Self::NoTable(_) | Self::Settings(_) | Self::NoSuchEvent(_) | Self::Unfit { .. } => {
+                false
+            }
         }
     }
 }

@@ -7,11 +7,13 @@
 //!
 //! Read `relay.rs` first, then `claim.rs` and `publish.rs`; the canonical tables are in `migrations/`.
 
+mod canon;
 mod claim;
 mod decide;
 mod document;
 mod drift;
 mod error;
+mod gauges;
 mod lifetime;
 mod mark;
 pub mod metrics;
@@ -30,10 +32,12 @@ mod send;
 mod snapshot;
 mod source;
 mod status;
+mod stray;
 mod table;
 mod verify;
 mod wake;
 
+pub use canon::{Canon, Rows};
 pub use drift::{Drift, check};
 pub use error::{Error, Remedy};
 pub use lifetime::Lifetime;

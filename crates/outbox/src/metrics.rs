@@ -10,6 +10,10 @@ pub const DEAD: &str = "feedmill_outbox_events_dead_total";
 pub const DEFERRED: &str = "feedmill_outbox_events_deferred_total";
 /// Seconds from an event's insertion to its mark.
 pub const LAG: &str = "feedmill_outbox_relay_lag_seconds";
+/// Age in seconds of the oldest event that waits and is not dead, 0 where none does: how far the documents are behind. Gauge.
+pub const REPLICATION_LAG: &str = "feedmill_outbox_replication_lag_seconds";
+/// Events that wait, dead ones included; counted up to 100,000. Gauge.
+pub const PENDING: &str = "feedmill_outbox_pending_events";
 /// Seconds from claim to commit of one batch.
 pub const BATCH: &str = "feedmill_outbox_batch_seconds";
 /// Batches lost to a failure of PostgreSQL.

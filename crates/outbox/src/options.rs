@@ -49,6 +49,9 @@ pub struct Options {
     pub page_rows: u32,
     /// `snapshot` waits while more events than this wait to be relayed.
     pub snapshot_pending_max: u32,
+    /// SQL function `(topic text, document jsonb) RETURNS boolean`: whether a document, of which it is given the fields that are
+    /// neither objects nor arrays, has a canonical row; null where nobody knows. Empty: nobody looks for documents without one.
+    pub has_row: String,
     /// The outbox table and its columns.
     pub table: TableOptions,
     /// By topic: which document an event is.
@@ -88,6 +91,7 @@ impl Default for Options {
             retention_every: Duration::from_secs(MINUTE),
             page_rows: 1_000,
             snapshot_pending_max: 50_000,
+            has_row: "outbox_has_row".to_owned(),
             table: TableOptions::default(),
             routes: route::defaults(),
             sources: source::defaults(),

@@ -5,28 +5,34 @@ use feedmill_store_api::Database;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Lifetime, Outbox, Progress, Relay, Summary};
+use crate::{Error, Lifetime, Outbox, Progress, Relay, Summary, gauges};
 
 /// The relays of one process, as many as `relays` says: while one waits for the store, another claims.
 ///
 /// They need no more of each other than relays in different processes do.
-pub struct Relays(Vec<Relay>);
+pub struct Relays {
+    outbox: Outbox,
+    relays: Vec<Relay>,
+}
 
 impl Relays {
     pub fn new(outbox: &Outbox, database: &Arc<dyn Database>, entropy: &Entropy) -> Self {
         let relay = |_| Relay::new(outbox.clone(), Arc::clone(database), entropy.clone());
-        Self((0..outbox.options.relays).map(relay).collect())
+        Self { outbox: outbox.clone(), relays: (0..outbox.options.relays).map(relay).collect() }
     }
 
     pub fn progress(&self) -> Vec<Progress> {
-        self.0.iter().map(Relay::progress).collect()
+        self.relays.iter().map(Relay::progress).collect()
     }
 
     /// Runs all of them to the end of `lifetime`, or until `stop`. The first error stops the others in order.
     pub async fn run(self, lifetime: Lifetime, stop: CancellationToken) -> Result<Summary, Error> {
         let stop = stop.child_token();
         let mut running = JoinSet::new();
-        for relay in self.0 {
+        // Ends with this set, whatever ends it.
+        let mut measuring = JoinSet::new();
+        measuring.spawn(gauges::keep(self.outbox));
+        for relay in self.relays {
             let stop = stop.clone();
             running.spawn(async move { relay.run(lifetime, stop).await });
         }

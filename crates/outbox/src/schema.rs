@@ -7,10 +7,11 @@ use crate::Error;
 use crate::error::Attempted;
 
 /// Forward only: a file that has been released never changes; what is wrong is put right by the next one.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "canon", include_str!("../migrations/0001_canon.sql")),
     (2, "outbox", include_str!("../migrations/0002_outbox.sql")),
     (3, "access", include_str!("../migrations/0003_access.sql")),
+    (4, "strays", include_str!("../migrations/0004_strays.sql")),
 ];
 
 /// A migration that was applied now.

@@ -19,15 +19,16 @@ use crate::source::Source;
 use crate::table::Table;
 use crate::{Error, Outbox, decide, document};
 
-/// Looks at every canonical row and the documents it should have.
+/// Looks at every canonical row and the documents it should have, and at every document and the row it should have.
 pub struct Audit {
-    outbox: Outbox,
-    database: Arc<dyn Database>,
+    pub(crate) outbox: Outbox,
+    pub(crate) database: Arc<dyn Database>,
 }
 
 /// A document that is not as its canonical row says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
+    /// The canonical table; the container, where there is no row.
     pub table: String,
     /// `topic:id` of the document's events.
     pub key: String,
@@ -51,6 +52,8 @@ pub enum FindingKind {
     Differs,
     /// No document can be made of the row.
     Unfit(String),
+    /// A live document of which there is no row, and never was as far as the database knows.
+    Stray,
 }
 
 /// How far a comparison is, and what it came to.
@@ -100,7 +103,8 @@ impl Audit {
         Self { outbox, database }
     }
 
-    /// Compares everything, or until `stop`. With `repair` the rows of findings are touched, one transaction each.
+    /// Compares everything, or until `stop`. With `repair` the rows of findings are touched, one transaction each, and what has
+    /// no row is withdrawn by an event of its own.
     /// `found` hears of each finding, `progress` of each page.
     pub async fn run(
         &self,
@@ -151,6 +155,7 @@ impl Audit {
                 }
             }
         }
+        self.strays(repair, stop, &mut verified, &mut found, &mut progress).await?;
         Ok(verified)
     }
 
@@ -235,7 +240,7 @@ impl Audit {
 
     async fn repair(&self, source: &Source, expected: &Expected, kind: &FindingKind) -> Result<bool, Error> {
         let floor = match kind {
-            FindingKind::Unfit(_) => return Ok(false),
+            FindingKind::Unfit(_) | FindingKind::Stray => return Ok(false),
             FindingKind::Ahead { stored } => *stored,
             FindingKind::Missing | FindingKind::Behind { .. } | FindingKind::Differs => 0,
         };

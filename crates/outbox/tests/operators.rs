@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use feedmill_outbox::{Error, Options, Selection};
+use feedmill_clock::SystemClock;
+use feedmill_outbox::{Error, Lifetime, Options, Selection};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{World, post, uuid};
 
@@ -90,4 +92,23 @@ async fn retention_removes_what_was_relayed_long_ago_and_nothing_else() {
         assert_eq!(outbox.sweep().await.unwrap(), removed);
     }
     assert_eq!(world.number("SELECT count(*) FROM outbox WHERE processed_at IS NULL").await, 1);
+}
+
+#[tokio::test]
+async fn a_running_relay_removes_what_is_past_its_retention() {
+    let Some(world) = World::new("a_running_relay_removes_what_is_past_its_retention").await else { return };
+    world.users(1).await;
+    for n in 1..=5 {
+        world.sql(&post(n)).await;
+    }
+    let every = Duration::from_nanos(1);
+    let options = Options { retention_rows_max: 2, retention_every: every, ..world.options() };
+    let relay = world.relay(&world.outbox_with(options, Arc::new(SystemClock)).await);
+    relay.run(Lifetime::UntilDrained, CancellationToken::new()).await.unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM outbox").await, 5);
+    world.sql("UPDATE outbox SET processed_at = now() - interval '8 days' WHERE sequence = 1").await;
+    for removed in [2, 2, 1, 0] {
+        let summary = relay.run(Lifetime::UntilDrained, CancellationToken::new()).await.unwrap();
+        assert_eq!(summary.removed, removed);
+    }
 }

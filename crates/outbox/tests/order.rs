@@ -113,6 +113,63 @@ async fn an_older_version_that_commits_late_does_not_win() {
     assert_eq!(world.number("SELECT count(*) FROM outbox WHERE processed_at IS NULL").await, 0);
 }
 
+/// A key whose first event can never be written, with so many behind it that nothing else is among the oldest.
+async fn stuck(world: &World, rows: u32) {
+    world.sql(&chain("a", rows)).await;
+    world.sql("UPDATE outbox SET payload = '{}', max_retries = 0 WHERE sequence = 1").await;
+}
+
+#[tokio::test]
+async fn a_long_line_behind_a_stuck_event_hides_no_other_key() {
+    let Some(world) = World::new("a_long_line_behind_a_stuck_event_hides_no_other_key").await else { return };
+    stuck(&world, 500).await;
+    for key in ["b", "c", "d"] {
+        world.sql(&chain(key, 30)).await;
+    }
+    let options = Options { batch_rows_max: 8, ..world.options() };
+    let relay = world.relay(&world.outbox_with(options, Arc::new(world.manual.clone())).await);
+    world.settle(&relay).await;
+    assert_eq!(world.number("SELECT count(*) FROM outbox WHERE processed_at IS NULL").await, 500);
+}
+
+#[tokio::test]
+async fn keys_behind_a_stuck_one_take_turns() {
+    const KEYS: u32 = 50;
+    let Some(world) = World::new("keys_behind_a_stuck_one_take_turns").await else { return };
+    stuck(&world, 100).await;
+    for key in 1..=KEYS {
+        world.sql(&chain(&format!("k{key}"), 100)).await;
+    }
+    let options = Options { batch_rows_max: 4, ..world.options() };
+    let relay = world.relay(&world.outbox_with(options, Arc::new(world.manual.clone())).await);
+    for _ in 0..=KEYS.div_ceil(4) {
+        relay.step().await.unwrap();
+    }
+    let served = "SELECT count(DISTINCT partition_key) FROM outbox WHERE processed_at IS NOT NULL";
+    assert_eq!(world.number(served).await, i64::from(KEYS));
+}
+
+#[tokio::test]
+async fn an_event_that_somebody_has_locked_is_not_overtaken() {
+    let Some(world) = World::new("an_event_that_somebody_has_locked_is_not_overtaken").await else { return };
+    world.sql(&chain("a", 5)).await;
+    let relay = world.relay(&world.outbox().await);
+    let mut operator = world.pool.begin().await.unwrap();
+    sqlx::raw_sql("UPDATE outbox SET last_error = 'looked at' WHERE sequence = 3")
+        .execute(&mut *operator)
+        .await
+        .unwrap();
+    let mut step = Box::pin(relay.step());
+    while world.store.sent().len() < 5 {
+        assert!(futures::poll!(&mut step).is_pending(), "it left out what was locked");
+        tokio::task::yield_now().await;
+    }
+    operator.commit().await.unwrap();
+    assert_eq!(step.await.unwrap().relayed, 5);
+    let order: Vec<String> = world.store.sent();
+    assert!(order.iter().zip(1..).all(|(id, n)| id.ends_with(&format!("a-{n}"))), "{order:?}");
+}
+
 fn without_mirror(world: &World) -> Options {
     let mut options = world.options();
     for route in options.routes.values_mut() {

@@ -101,3 +101,41 @@ async fn a_row_that_changes_while_it_is_compared_is_no_finding() {
     stop.cancel();
     churning.await.expect("no panic");
 }
+
+#[tokio::test]
+async fn a_live_document_without_a_row_is_found_and_withdrawn() {
+    let Some(world) = World::new("a_live_document_without_a_row_is_found_and_withdrawn").await else { return };
+    world.users(1).await;
+    world.sql(&post(1)).await;
+    let relay = world.relay(&world.outbox().await);
+    world.settle(&relay).await;
+    let put = async |container: &str, key: &str, document: serde_json::Value| {
+        let container = world.store.container(container).await.unwrap();
+        let id = DocumentId::new(document["id"].as_str().unwrap()).unwrap();
+        let operation = Operation::Upsert { id, body: Bytes::from(document.to_string()) };
+        container.write(&PartitionKey::from(key), operation).await.unwrap();
+    };
+    let body = |n: u32| {
+        serde_json::json!({"id": uuid(n), "postId": uuid(n), "authorId": uuid(1), "status": "published", "version": 3,
+            "createdAt": "2020-01-01T00:00:00.000Z", "text": "\u{0}"})
+    };
+    put("posts_v2", &uuid(7), body(7)).await;
+    let mut withdrawn = body(8);
+    withdrawn["deletedAt"] = "2020-01-01T00:00:00.000Z".into();
+    put("posts_v2", &uuid(8), withdrawn).await;
+    let (one, two) = (uuid(1), uuid(2));
+    put("blocks", &one, serde_json::json!({"id": format!("{one}:{two}"), "userId": one, "otherId": two})).await;
+    put("follows", "x", serde_json::json!({"id": "x:y", "followeeId": "x", "followerId": "y"})).await;
+
+    let found: Vec<(String, FindingKind)> =
+        audit(&world, true).await.1.into_iter().map(|finding| (finding.key, finding.kind)).collect();
+    let stray = |key: String| (key, FindingKind::Stray);
+    let all = [stray(format!("block:{one}:{two}")), stray("follow:x:y".to_owned()), stray(format!("post:{}", uuid(7)))];
+    assert_eq!(found, all);
+    assert_eq!(audit(&world, true).await.0.in_flight, 3);
+    world.settle(&relay).await;
+    assert_eq!(audit(&world, false).await.1, []);
+    let post = world.document("posts_v2", &uuid(7), &uuid(7)).await.unwrap();
+    assert!(post["deletedAt"].is_string() && post["version"] == 4 && post["ttl"].is_number(), "{post}");
+    assert_eq!(world.document("posts_v2", &uuid(1), &uuid(1)).await.unwrap().get("deletedAt"), None);
+}

@@ -8,6 +8,7 @@
 //! what their sources say, however long they get. Read `projection.rs` first.
 
 mod back_fill;
+mod canon;
 mod chunk;
 mod fan_out;
 mod options;
@@ -22,6 +23,7 @@ mod sources;
 mod tests;
 mod work;
 
+pub use canon::{CANON, Canon, Found};
 pub use options::Options;
 pub use processors::{NAME, processors};
 pub use projection::{Target, UserFeed};

@@ -46,6 +46,18 @@ impl Target {
         user_feed::check(recipient, post)?;
         Ok(Self { recipient: Arc::clone(recipient), author: Arc::clone(author), post: Arc::clone(post) })
     }
+
+    pub(crate) fn recipient(&self) -> &Arc<str> {
+        &self.recipient
+    }
+
+    pub(crate) fn author(&self) -> &Arc<str> {
+        &self.author
+    }
+
+    pub(crate) fn post(&self) -> &Arc<str> {
+        &self.post
+    }
 }
 
 impl UserFeed {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use feedmill_documents::{Members, containers, id};
-use feedmill_engine::{Act, Judged, SettleError, Settler};
+use feedmill_engine::{Act, Judged, Projection, SettleError, Settler};
 use feedmill_store_api::{Document, DocumentId, Query};
 
 use crate::pages::Pages;
@@ -20,26 +20,38 @@ impl UserFeed {
     pub async fn rebuild(&self, user: &str, act: Act, settler: &Settler<'_>) -> Result<Judged, SettleError> {
         let (user, mut judged) = (Arc::from(user), Judged::default());
         if self.options.own_posts {
-            self.rebuild_from(&user, &user, act, settler, &mut judged).await?;
+            self.rebuild_by(&user, &user, act, settler, &mut judged).await?;
         }
         let mut edges = list(settler, containers::FOLLOWING, &user, "SELECT * FROM c");
         while let Some(page) = edges.next().await? {
             for (edge, _) in page {
                 let [_, author] = id::split(edge.as_str()).map_err(invalid)?;
-                self.rebuild_from(&user, &author.into(), act, settler, &mut judged).await?;
+                self.rebuild_by(&user, &author.into(), act, settler, &mut judged).await?;
             }
         }
-        // What nobody follows any more is not in the list above.
-        let live = "SELECT * FROM c WHERE NOT IS_DEFINED(c.deletedAt)";
-        let mut items = list(settler, containers::USER_FEED, &user, live);
-        while let Some(page) = items.next().await? {
-            let targets = page.iter().filter_map(|(id, item)| item_target(&user, id, item)).collect();
-            settler.act(act, self, targets, &mut judged).await?;
-        }
+        self.rebuild_items(self, &user, act, settler, &mut judged).await?;
         Ok(judged)
     }
 
-    async fn rebuild_from(
+    /// What is there: what nobody follows any more is in no list of what should be.
+    pub(crate) async fn rebuild_items<P: Projection<Target = Target>>(
+        &self,
+        projection: &P,
+        user: &Arc<str>,
+        act: Act,
+        settler: &Settler<'_>,
+        judged: &mut Judged,
+    ) -> Result<(), SettleError> {
+        let live = "SELECT * FROM c WHERE NOT IS_DEFINED(c.deletedAt)";
+        let mut items = list(settler, containers::USER_FEED, user, live);
+        while let Some(page) = items.next().await? {
+            let targets = page.iter().filter_map(|(id, item)| item_target(user, id, item)).collect();
+            settler.act(act, projection, targets, judged).await?;
+        }
+        Ok(())
+    }
+
+    async fn rebuild_by(
         &self,
         user: &Arc<str>,
         author: &Arc<str>,

@@ -46,10 +46,10 @@ pub(crate) fn skip_without(test: &str, package: &str, there: bool) {
     }
 }
 
-/// The first of these folders, or of the path, that has the program.
-pub(crate) fn folder_with(program: &str, first: Vec<PathBuf>) -> Option<PathBuf> {
+/// The program, where the path has it.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    first.into_iter().chain(std::env::split_paths(&path)).find(|folder| folder.join(program).exists())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|program| program.exists())
 }
 
 pub(crate) fn run(command: &mut Command) {

@@ -3,7 +3,10 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::keeper::{Keeper, directory, folder_with, free_port, run, skip_without};
+use crate::keeper::{Keeper, directory, free_port, run, skip_without};
+
+/// The oldest release that the outbox is promised to work with.
+const OLDEST: u32 = 15;
 
 /// A PostgreSQL server of our own.
 pub struct Postgres {
@@ -19,13 +22,13 @@ impl Postgres {
     pub fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Postgres>> = OnceLock::new();
         let shared = SHARED.get_or_init(Self::start).as_ref();
-        skip_without(test, "PostgreSQL", shared.is_some());
+        skip_without(test, "PostgreSQL 15 or newer", shared.is_some());
         shared
     }
 
     pub fn own(test: &str) -> Option<Self> {
         let own = Self::start();
-        skip_without(test, "PostgreSQL", own.is_some());
+        skip_without(test, "PostgreSQL 15 or newer", own.is_some());
         own
     }
 
@@ -63,13 +66,22 @@ impl Postgres {
     }
 }
 
-/// The newest of the distribution's packages, or what the path has.
+/// The newest of the distribution's packages and of what the path has.
 fn installed() -> Option<PathBuf> {
     let packaged = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut versions: Vec<PathBuf> = packaged.map(|version| version.path().join("bin")).collect();
-    versions.sort();
-    versions.reverse();
-    folder_with("initdb", versions)
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Of the same version a package's folder counts, because it has all the programs: the last of equals is taken.
+    let folders = std::env::split_paths(&path).chain(packaged.map(|version| version.path().join("bin")));
+    let versions = folders.filter_map(|bin| Some((major(&bin.join("initdb"))?, bin)));
+    let (_, newest) = versions.filter(|(major, _)| *major >= OLDEST).max_by_key(|(major, _)| *major)?;
+    Some(newest)
+}
+
+/// 15 of `initdb (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)`.
+fn major(initdb: &Path) -> Option<u32> {
+    let said = Command::new(initdb).arg("--version").output().ok()?;
+    let version = String::from_utf8(said.stdout).ok()?;
+    version.split_whitespace().nth(2)?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn is_root() -> bool {

@@ -3,7 +3,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::keeper::{Keeper, directory, folder_with, free_port, skip_without};
+use crate::keeper::{Keeper, directory, free_port, on_path, skip_without};
 
 /// A Redis server of our own that keeps nothing on disk.
 pub struct Redis {
@@ -17,7 +17,7 @@ pub struct Redis {
 impl Redis {
     /// `None`, and a line that names the test, where Redis cannot be had.
     pub fn own(test: &str) -> Option<Self> {
-        let program = folder_with("redis-server", Vec::new()).map(|folder| folder.join("redis-server"));
+        let program = on_path("redis-server");
         skip_without(test, "Redis", program.is_some());
         let program = program?;
         let dir = directory("redis");

@@ -1,7 +1,7 @@
 use clap::Subcommand;
 use feedmill_engine::Act;
 
-use super::by_hand::{Report, Session, Which, Who};
+use super::by_hand::{Origin, Report, Session, Which, Who};
 use crate::error::Result;
 use crate::settings::Settings;
 
@@ -19,7 +19,14 @@ enum Command {
     ///
     /// It only settles, so it may run beside everything else, be stopped and repeated; no feed is ever empty because of it.
     #[command(after_help = "Example: feedmill admin rebuild-user-feed 17 --dry-run --data-dir ./store")]
-    RebuildUserFeed(Rebuild),
+    RebuildUserFeed {
+        #[command(flatten)]
+        rebuild: Rebuild,
+
+        /// What feeds are computed from
+        #[arg(long, value_enum, default_value_t = Origin::Store)]
+        source: Origin,
+    },
 
     /// Counts anew whatever is counted of a person and of their posts
     RebuildCounters(Rebuild),
@@ -52,12 +59,12 @@ pub(super) fn rate(text: &str) -> std::result::Result<f64, String> {
 }
 
 pub(crate) async fn run(args: &Args, settings: Settings) -> Result<()> {
-    let (which, rebuild) = match &args.command {
-        Command::RebuildUserFeed(rebuild) => (Which::UserFeed, rebuild),
-        Command::RebuildCounters(rebuild) => (Which::Counters, rebuild),
-        Command::RebuildNotifications(rebuild) => (Which::Notifications, rebuild),
+    let (which, rebuild, source) = match &args.command {
+        Command::RebuildUserFeed { rebuild, source } => (Which::UserFeed, rebuild, *source),
+        Command::RebuildCounters(rebuild) => (Which::Counters, rebuild, Origin::Store),
+        Command::RebuildNotifications(rebuild) => (Which::Notifications, rebuild, Origin::Store),
     };
-    let session = Session::open(settings).await?;
+    let session = Session::open(settings, source).await?;
     let act = if rebuild.dry_run { Act::Compare } else { Act::Settle };
     let mut report = Report::default();
     let done = session.act(which, &rebuild.who, act, 1.0, rebuild.rate, &mut report).await;

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use feedmill_documents::containers::PUBLIC_PROFILES;
 use feedmill_store_api::{Database, PageRequest, Query, ReadLevel, Scope};
 
+use super::canonical::Canonical;
 use crate::error::{Failure, Result};
 use crate::store;
 
@@ -20,7 +21,7 @@ struct Chosen {
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
 
-    /// Everybody with a public profile, in the order of ids
+    /// Everybody with a public profile, or in the canonical tables, in the order of ids
     #[arg(long)]
     all: bool,
 }
@@ -39,7 +40,15 @@ pub(crate) struct Who {
 /// People, page by page.
 pub(crate) enum People {
     Listed(std::vec::IntoIter<String>),
-    Profiles { query: Query, next: Option<PageRequest> },
+    /// Those of the canonical tables, behind the last one.
+    Canonical {
+        canonical: Canonical,
+        after: Option<String>,
+    },
+    Profiles {
+        query: Query,
+        next: Option<PageRequest>,
+    },
 }
 
 impl Who {
@@ -52,7 +61,9 @@ impl Who {
         Self { chosen: Chosen { user: None, from_file: None, all: true }, after: None }
     }
 
-    pub(crate) fn people(&self) -> Result<People> {
+    /// With canonical tables, whoever is named must be in them: to recompute a feed of somebody whom they do not know would
+    /// empty it.
+    pub(crate) async fn people(&self, canonical: Option<&Canonical>) -> Result<People> {
         let listed = match &self.chosen {
             Chosen { user: Some(user), .. } => vec![user.clone()],
             Chosen { from_file: Some(file), .. } => {
@@ -63,6 +74,9 @@ impl Who {
                 text.lines().map(|line| line.trim().to_owned()).filter(|user| !user.is_empty()).collect()
             }
             Chosen { .. } => {
+                if let Some(canonical) = canonical {
+                    return Ok(People::Canonical { canonical: canonical.clone(), after: self.after.clone() });
+                }
                 let query = match &self.after {
                     None => Query::new("SELECT c.id, c.userId FROM c ORDER BY c.id"),
                     Some(after) => Query::new("SELECT c.id, c.userId FROM c WHERE c.userId > @after ORDER BY c.id")
@@ -77,7 +91,11 @@ impl Who {
                 Failure::misuse(anyhow::anyhow!("{after} is not among them"), "--after names one of the people given")
             })?,
         };
-        Ok(People::Listed(listed.into_iter().skip(skipped).collect::<Vec<_>>().into_iter()))
+        let listed: Vec<_> = listed.into_iter().skip(skipped).collect();
+        if let Some(canonical) = canonical {
+            canonical.know(&listed).await?;
+        }
+        Ok(People::Listed(listed.into_iter()))
     }
 }
 
@@ -91,6 +109,11 @@ impl People {
         }
         match self {
             Self::Listed(people) => Ok(people.by_ref().take(PAGE_ITEMS).collect()),
+            Self::Canonical { canonical, after } => {
+                let people = canonical.people(after.as_deref()).await?;
+                *after = people.last().cloned().or(after.take());
+                Ok(people)
+            }
             Self::Profiles { query, next } => {
                 let profiles = store::container(database, PUBLIC_PROFILES).await?;
                 while let Some(request) = next.take() {

@@ -7,6 +7,7 @@ use feedmill_engine::{Act, Backlog, Difference, Judged, SettleError, Settler, Wr
 use feedmill_store_api::{Database, PartitionKey, Query};
 use feedmill_user_feed::UserFeed;
 
+use super::canonical::{Canonical, Origin};
 use super::people::Who;
 use super::report::Report;
 use crate::error::{Failure, Result};
@@ -34,6 +35,8 @@ pub(crate) struct Session {
     running: Running,
     database: Arc<dyn Database>,
     writer: Writer,
+    /// Where feeds are computed from the canonical tables.
+    canonical: Option<Canonical>,
 }
 
 impl Which {
@@ -46,9 +49,16 @@ impl Which {
     }
 
     /// Everything of one person's: the feed, what they were told, or their counters and those of their posts.
-    async fn of(self, user: &str, act: Act, settings: &Settings, settler: &Settler<'_>) -> Settled {
+    async fn of(self, user: &str, act: Act, session: &Session, settler: &Settler<'_>) -> Settled {
+        let settings = &session.settings;
         match self {
-            Self::UserFeed => UserFeed::new(settings.user_feed.clone()).rebuild(user, act, settler).await,
+            Self::UserFeed => {
+                let feed = UserFeed::new(settings.user_feed.clone());
+                match &session.canonical {
+                    Some(canonical) => feed.rebuild_from(canonical, user, act, settler).await,
+                    None => feed.rebuild(user, act, settler).await,
+                }
+            }
             Self::Notifications => feedmill_notifications::rebuild(&settings.notifications, user, act, settler).await,
             Self::Counters => {
                 let mut judged = feedmill_counters::rebuild(&settings.counters, user, act, settler).await?;
@@ -78,8 +88,12 @@ impl Which {
 }
 
 impl Session {
-    pub(crate) async fn open(settings: Settings) -> Result<Self> {
+    pub(crate) async fn open(settings: Settings, origin: Origin) -> Result<Self> {
         let running = Running::prepare(&settings).await?;
+        let canonical = match origin {
+            Origin::Store => None,
+            Origin::Postgres => Some(Canonical::open(&settings, running.clock.clone()).await?),
+        };
         let store::Opened { database, .. } = store::open_existing(&settings, running.clock.clone()).await?;
         store::provision(&*database, &settings).await?;
         let writer = Writer::new(
@@ -88,7 +102,7 @@ impl Session {
             running.entropy.clone(),
             settings.engine.settle.clone(),
         );
-        Ok(Self { settings, running, database, writer })
+        Ok(Self { settings, running, database, writer, canonical })
     }
 
     /// Does this to everybody, one after the other, at no more than so many request units a second. What is not in
@@ -102,7 +116,7 @@ impl Session {
         rate: Option<f64>,
         report: &mut Report,
     ) -> Result<()> {
-        let mut people = who.people()?;
+        let mut people = who.people(self.canonical.as_ref()).await?;
         let bar = self.running.screen.counting(which.name());
         let (began, mut spent, mut last) = (self.running.clock.monotonic(), 0.0, None::<String>);
         loop {
@@ -116,10 +130,10 @@ impl Session {
                     bar.finish_and_clear();
                     return Err(stopped(last));
                 }
-                // A count does not say from what it was made, so nothing of it may be skipped.
-                let settler = self.writer.operator(act == Act::Repair || which == Which::Counters);
-                let judged =
-                    which.of(&user, act, &self.settings, &settler).await.map_err(|error| failed(error, &user))?;
+                // A count does not say from what it was made, so nothing of it may be skipped; rows decide by content.
+                let repair = act == Act::Repair || which == Which::Counters || self.canonical.is_some();
+                let settler = self.writer.operator(repair);
+                let judged = which.of(&user, act, self, &settler).await.map_err(|error| failed(error, &user))?;
                 let charge = settler.tally().total();
                 spent += (charge.reads + charge.writes).units();
                 report.take(which, &user, judged, charge.written);
@@ -144,6 +158,11 @@ impl Session {
         which: Which,
         differences: impl IntoIterator<Item = &'a Difference>,
     ) -> Result<Vec<bool>> {
+        let differences: Vec<_> = differences.into_iter().collect();
+        let mut waiting = vec![false; differences.len()];
+        if let Some(canonical) = &self.canonical {
+            waiting = canonical.waiting(&differences).await?;
+        }
         let mut backlogs: BTreeMap<(String, String), Backlog> = BTreeMap::new();
         for processor in wiring::processors(&self.settings) {
             let (name, source) = (processor.name, processor.source);
@@ -158,7 +177,7 @@ impl Session {
         let explained = |difference: &Difference| {
             which == Which::Counters && index || backlogs.values().any(|backlog| backlog.may_explain(difference))
         };
-        Ok(differences.into_iter().map(explained).collect())
+        Ok(differences.into_iter().zip(waiting).map(|(difference, waits)| waits || explained(difference)).collect())
     }
 
     pub(crate) fn say(&self, text: &str) {
@@ -175,11 +194,13 @@ fn stopped(last: Option<String>) -> Failure {
 }
 
 fn failed(error: SettleError, user: &str) -> Failure {
-    let context = format!("look at what {user} has");
-    Failure::failed(
-        anyhow::Error::new(error).context(context),
-        "a document that cannot be understood is a dead letter too: `feedmill dead-letters list`",
-    )
+    let hint = match &error {
+        SettleError::Store(_) => "the same command again does what is left to do",
+        SettleError::Invalid(_) => {
+            "a document that cannot be understood is a dead letter too: `feedmill dead-letters list`"
+        }
+    };
+    Failure::failed(anyhow::Error::new(error).context(format!("look at what {user} has")), hint)
 }
 
 /// The same people each time, whoever else there is.

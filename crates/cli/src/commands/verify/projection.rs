@@ -1,7 +1,7 @@
 use feedmill_engine::Act;
 
 use crate::commands::admin;
-use crate::commands::by_hand::{Report, Session, Which, Who};
+use crate::commands::by_hand::{Origin, Report, Session, Which, Who};
 use crate::error::{Failure, Result};
 use crate::settings::Settings;
 
@@ -52,7 +52,7 @@ fn percent(text: &str) -> std::result::Result<f64, String> {
 }
 
 pub(super) async fn run(which: Which, args: &Args, settings: Settings) -> Result<()> {
-    let session = Session::open(settings).await?;
+    let session = Session::open(settings, Origin::Store).await?;
     let who = args.whose.user.as_deref().map_or_else(Who::everybody, Who::one);
     let act = if args.repair { Act::Repair } else { Act::Compare };
     let mut report = Report::default();

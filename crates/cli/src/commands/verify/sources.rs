@@ -16,7 +16,7 @@ use crate::{postgres, store};
 /// Compares the source documents with the rows of PostgreSQL they come from; fails where any differs
 ///
 /// What still waits in the outbox is not compared. --repair touches the row of each finding, so that it has a new event, which a relay
-/// brings in like any other; only then is the document right.
+/// brings in like any other; only then is the document right. A live document that has no row is a finding too; repairing withdraws it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: feedmill verify sources --repair --data-dir ./store")]
 pub(super) struct Args {
@@ -72,7 +72,7 @@ pub(super) async fn run(args: &Args, settings: &Settings) -> Result<()> {
         0 => Ok(()),
         left => {
             let hint = if args.repair {
-                "of these rows no document can be made: what stands behind each of them says why"
+                "no event could be made for these: what stands behind each of them says why"
             } else {
                 "--repair makes a new event for each of them, and a relay brings it in"
             };
@@ -96,6 +96,7 @@ fn print(lines: &mut Lines, finding: &Finding, json: bool) -> std::io::Result<()
         FindingKind::Ahead { stored } => ("ahead", Some(format!("has version {stored}"))),
         FindingKind::Differs => ("differs", None),
         FindingKind::Unfit(why) => ("unfit", Some(why.clone())),
+        FindingKind::Stray => ("stray", Some("has no row".to_owned())),
     };
     if json {
         let Finding { table, key, repaired, .. } = finding;
