@@ -49,6 +49,7 @@ impl From<feedmill_outbox::Error> for Failure {
             Remedy::Migrate => {
                 "`feedmill outbox migrate` makes it; names and columns of an outbox of your own are mapped in [outbox.table]"
             }
+            Remedy::Upgrade => "a newer feedmill has migrated this database: use that one",
             Remedy::Look => "`feedmill outbox show --failed` lists the events that failed",
             Remedy::Report => "nothing was changed halfway; what PostgreSQL says above tells why",
         };

@@ -74,6 +74,10 @@ fn migrations_apply_once_and_drift_is_an_exit_code() {
     assert_eq!(lines(&ran.stdout)[0]["object"], "column posts.mood");
     assert!(ran.failed(1).contains("outbox migrate"));
     assert_eq!(database.run(&["outbox", "schema"]).code, Some(2));
+    database.sql(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'x', true, '', 0)",
+    );
+    assert!(database.run(&["outbox", "migrate"]).failed(1).contains("newer feedmill"));
 }
 
 #[test]
@@ -160,8 +164,13 @@ fn a_relay_serves_its_metrics_and_stops_in_order() {
     let mut text = String::new();
     said.read_line(&mut text).unwrap();
     let address = text.trim().rsplit("http://").next().unwrap().to_owned();
-    let metric = "feedmill_outbox_events_relayed_total{topic=\"post\"";
-    while !crate::bad_input::get(&address, "/metrics").contains(metric) {}
+    for metric in [
+        "feedmill_outbox_events_relayed_total{topic=\"post\"",
+        "feedmill_outbox_pending_events ",
+        "feedmill_outbox_replication_lag_seconds ",
+    ] {
+        while !crate::bad_input::get(&address, "/metrics").contains(metric) {}
+    }
     assert!(crate::bad_input::get(&address, "/readyz").starts_with("HTTP/1.1 200"));
     let id = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();

@@ -31,6 +31,8 @@ pub enum Remedy {
     Grant,
     /// The schema is older than this program.
     Migrate,
+    /// The schema is newer than this program.
+    Upgrade,
     /// The settings do not fit the database.
     Settings,
     /// Look up what there is.
@@ -44,6 +46,7 @@ impl Error {
         match self {
             Self::Database { source, .. } => remedy_of(source),
             Self::Migrate { source: MigrateError::Execute(source) } => remedy_of(source),
+            Self::Migrate { source: MigrateError::VersionMissing(_) } => Remedy::Upgrade,
             Self::Migrate { .. } => Remedy::Report,
             Self::Store { .. } => Remedy::Wait,
             Self::NoTable(_) => Remedy::Migrate,

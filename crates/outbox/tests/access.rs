@@ -91,3 +91,22 @@ async fn the_mirror_keeps_the_newest_version_of_a_post() {
     let newest = "SELECT count(*) FROM posts_admin_mirror WHERE version = 2 AND status = 'hidden'";
     assert_eq!(world.number(newest).await, 1);
 }
+
+#[tokio::test]
+async fn a_right_given_by_mistake_still_shows_nothing_of_the_admin_tables() {
+    let Some(world) = World::new("a_right_given_by_mistake_still_shows_nothing_of_the_admin_tables").await else {
+        return;
+    };
+    world.users(1).await;
+    world.sql(&post(1)).await;
+    let outbox = world.outbox().await;
+    world.settle(&world.relay(&outbox)).await;
+    outbox.snapshot(false, &CancellationToken::new(), |_, _| {}).await.unwrap();
+    world.sql("GRANT SELECT ON posts_admin_mirror, outbox_snapshots TO feedmill_app").await;
+    let (app, admin) = (acting(&world, "feedmill_app").await, acting(&world, "feedmill_admin").await);
+    for table in ["posts_admin_mirror", "outbox_snapshots"] {
+        let rows = format!("SELECT count(*) FROM {table}");
+        assert_eq!(count(&app, &rows).await.unwrap(), 0, "{table}");
+        assert!(count(&admin, &rows).await.unwrap() > 0, "{table}");
+    }
+}
