@@ -11,7 +11,7 @@ const BEFORE: &str = "SET session_replication_role = replica;
     INSERT INTO users (user_id, email, provider)
         SELECT lpad(n::text, 32, '0')::uuid, n || '@x', 'google' FROM generate_series(1, 60) AS n;
     INSERT INTO profiles (user_id, display_name) SELECT user_id, email FROM users;
-    INSERT INTO posts (author_id, body) SELECT user_id, 'old' FROM users, generate_series(1, 10);
+    INSERT INTO posts (author_id, body, version) SELECT user_id, 'old', n FROM users, generate_series(1, 10) AS n;
     INSERT INTO follows (followee_id, follower_id) SELECT a.user_id, b.user_id FROM users a, users b WHERE a < b;
     SET session_replication_role = origin;";
 
