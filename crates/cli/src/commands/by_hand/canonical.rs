@@ -18,7 +18,8 @@ use crate::settings::Settings;
 pub(crate) enum Origin {
     /// The source documents, as the processors do
     Store,
-    /// The canonical tables that `feedmill outbox migrate` makes, whatever has become of the documents; only what differs is written
+    /// The canonical tables that `feedmill outbox migrate` makes, whatever has become of the documents; --all is everybody in them, and only what
+    /// differs is written
     Postgres,
 }
 

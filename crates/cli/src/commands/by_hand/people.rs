@@ -21,7 +21,7 @@ struct Chosen {
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
 
-    /// Everybody with a public profile, or in the canonical tables, in the order of ids
+    /// Everybody with a public profile, in the order of ids
     #[arg(long)]
     all: bool,
 }
