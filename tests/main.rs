@@ -4,6 +4,7 @@
 
 mod architecture;
 mod by_hand;
+mod conformance;
 mod costs;
 mod determinism;
 mod outbox;

@@ -18,4 +18,6 @@ mod outbox;
 mod outbox_kill;
 mod sdks;
 mod secrets;
+mod served_kill;
 mod support;
+mod workers;

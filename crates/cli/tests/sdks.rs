@@ -1,33 +1,11 @@
 //! Clients that nobody here wrote, against `feedmill store serve`. Each is skipped by name where it is not installed:
 //! `pip install azure-cosmos` into the Python of `FEEDMILL_PYTHON` (or `python3`), `npm install @azure/cosmos` into `NODE_PATH`.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use crate::support::command;
-
-/// A server of a store in memory, stopped with this.
-struct Served {
-    child: Child,
-    endpoint: String,
-}
-
-impl Served {
-    fn new() -> Self {
-        let mut child = command(["store", "serve", "--memory", "--port", "0"]).spawn().unwrap();
-        let mut endpoint = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut endpoint).unwrap();
-        Self { child, endpoint: endpoint.trim().to_owned() }
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _waited = self.child.wait();
-    }
-}
+use crate::support::Served;
 
 fn is_there(program: &str, arguments: &[&str]) -> bool {
     let tried = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -40,7 +18,7 @@ fn check(program: &str, probe: &[&str], script: &str) {
         let _said = writeln!(std::io::stderr().lock(), "skipped: {script}: {program} has no SDK of Azure Cosmos DB");
         return;
     }
-    let served = Served::new();
+    let served = Served::new(&["--memory", "--port", "0"]);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdks").join(script);
     let ran = Command::new(program).arg(path).arg(&served.endpoint).output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));

@@ -67,9 +67,11 @@ fn reply(call: &Call<'_>, entry: &ContainerEntry, page: &FeedPage) -> Reply {
     let at_end = lsn(&page.session) >= page.head_lsn;
     let status = if page.changes.is_empty() && at_end { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
     let head = page.head_lsn.to_string();
+    // How far the partition is, not the page: the difference is what SDKs estimate the lag by.
+    let session = page.session.0.split_once('#').map_or(String::new(), |(range, _)| format!("{range}#{head}"));
     let reply = Reply::new(status)
         .charge(page.charge)
-        .session(&page.session)
+        .session(&SessionToken(session))
         .header("etag", page.position.as_str())
         .header(headers::LSN, &head)
         .header(headers::GLOBAL_LSN, &head)

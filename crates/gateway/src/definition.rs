@@ -159,15 +159,22 @@ impl Definition {
             return Err(Fault::bad_request("indexingPolicy is no object"));
         };
         indexing.entry("indexingMode").or_insert_with(|| "consistent".into());
-        indexing.entry("automatic").or_insert_with(|| true.into());
         if !matches!(
             indexing["indexingMode"].as_str().map(str::to_lowercase).as_deref(),
             Some("consistent" | "none" | "lazy")
         ) {
             return Err(Fault::bad_request(format!("indexingPolicy.indexingMode is {}", indexing["indexingMode"])));
         }
-        indexing.entry("includedPaths").or_insert_with(|| json!([{"path": "/*"}]));
-        indexing.entry("excludedPaths").or_insert_with(|| json!([{"path": "/\"_etag\"/?"}]));
+        // Follows from the mode, whatever the client says.
+        let is_indexed = !indexing["indexingMode"].as_str().is_some_and(|mode| mode.eq_ignore_ascii_case("none"));
+        indexing.insert("automatic".into(), is_indexed.into());
+        if is_indexed {
+            indexing.entry("includedPaths").or_insert_with(|| json!([{"path": "/*"}]));
+            indexing.entry("excludedPaths").or_insert_with(|| json!([{"path": "/\"_etag\"/?"}]));
+        } else {
+            indexing.insert("includedPaths".into(), json!([]));
+            indexing.insert("excludedPaths".into(), json!([]));
+        }
         self.0.entry("conflictResolutionPolicy").or_insert_with(
             || json!({"mode": "LastWriterWins", "conflictResolutionPath": "/_ts", "conflictResolutionProcedure": ""}),
         );
@@ -224,6 +231,17 @@ mod tests {
         assert_eq!(definition.0["indexingPolicy"]["includedPaths"], json!([{"path": "/*"}]));
         assert!(!definition.0.contains_key("_etag"));
         assert_eq!(definition.spec(1).unwrap().default_ttl, None);
+    }
+
+    #[test]
+    fn indexing_is_automatic_unless_there_is_none() {
+        let indexed = |policy: Value| {
+            let body = json!({"id": "c", "partitionKey": {"paths": ["/pk"]}, "indexingPolicy": policy});
+            parse(&body).unwrap().0["indexingPolicy"].clone()
+        };
+        assert_eq!(indexed(json!({"automatic": false}))["automatic"], true);
+        let none = indexed(json!({"indexingMode": "none", "automatic": false}));
+        assert_eq!((&none["automatic"], &none["includedPaths"]), (&json!(false), &json!([])));
     }
 
     #[test]

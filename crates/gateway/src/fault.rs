@@ -5,7 +5,7 @@ use http::StatusCode;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fault {
     pub(crate) status: StatusCode,
-    /// `x-ms-substatus`: which of several reasons for one status. 0 is said too, because SDKs read it.
+    /// `x-ms-substatus`: which of several reasons for one status; 0 for none in particular.
     pub(crate) sub_status: u32,
     /// `code` of the error's body.
     pub(crate) code: &'static str,
@@ -16,6 +16,8 @@ pub(crate) struct Fault {
 /// Sub-statuses that SDKs act upon.
 pub(crate) mod sub_status {
     pub(crate) const PARTITION_KEY_MISMATCH: u32 = 1001;
+    /// With 404: what the client has already seen is not here.
+    pub(crate) const READ_SESSION_NOT_AVAILABLE: u32 = 1002;
     pub(crate) const PARTITION_KEY_RANGE_GONE: u32 = 1002;
     /// With 404: the container (or database), not the document, is missing.
     pub(crate) const OWNER_NOT_FOUND: u32 = 1003;

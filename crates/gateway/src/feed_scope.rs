@@ -25,7 +25,7 @@ impl FeedScope {
             return Ok(Self::Key(key));
         }
         let bounds = bounds(asked)?;
-        let Some(id) = asked.text(RANGE_ID).map(own_id) else {
+        let Some(id) = asked.text(RANGE_ID).map(ranges::own_id) else {
             return match bounds {
                 None => Ok(Self::Container),
                 Some(part) => Self::around(call, entry, part),
@@ -50,11 +50,6 @@ impl FeedScope {
         found.ok_or_else(|| Fault::gone(format!("{part} is not within one physical partition")))?;
         Ok(Self::Range(part))
     }
-}
-
-/// `rid,id` in some SDKs.
-fn own_id(text: &str) -> &str {
-    text.rsplit(',').next().unwrap_or(text).trim()
 }
 
 /// Of the effective partition key, where the request has them.
@@ -99,6 +94,6 @@ mod tests {
 
     #[test]
     fn a_range_may_be_named_with_its_container() {
-        assert_eq!((own_id("0"), own_id("AAAA==,12")), ("0", "12"));
+        assert_eq!((ranges::own_id("0"), ranges::own_id("AAAA==,12")), ("0", "12"));
     }
 }

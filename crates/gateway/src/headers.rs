@@ -1,5 +1,6 @@
 //! Names and values of the protocol's headers, as far as the server reads or writes them.
 
+use feedmill_store_api::{ReadLevel, SessionToken};
 use http::HeaderMap;
 use jiff::Timestamp;
 
@@ -11,23 +12,31 @@ pub(crate) const AUTOSCALE: &str = "x-ms-cosmos-offer-autopilot-settings";
 pub(crate) const BATCH_ATOMIC: &str = "x-ms-cosmos-batch-atomic";
 pub(crate) const CHANGE_FEED_FORMAT: &str = "x-ms-cosmos-changefeed-wire-format-version";
 pub(crate) const CHARGE: &str = "x-ms-request-charge";
+pub(crate) const CONSISTENCY: &str = "x-ms-consistency-level";
 pub(crate) const CONTENT_ON_WRITE: &str = "x-ms-cosmos-populate-content-response-on-write";
 pub(crate) const CONTINUATION: &str = "x-ms-continuation";
 pub(crate) const CONTINUE_ON_ERROR: &str = "x-ms-cosmos-batch-continue-on-error";
 pub(crate) const DATE: &str = "x-ms-date";
 pub(crate) const END_EPK: &str = "x-ms-end-epk";
 pub(crate) const GLOBAL_LSN: &str = "x-ms-global-committed-lsn";
+pub(crate) const INDEX_METRICS: &str = "x-ms-cosmos-index-utilization";
 pub(crate) const INTENDED_RID: &str = "x-ms-cosmos-intended-collection-rid";
 pub(crate) const IS_BATCH: &str = "x-ms-cosmos-is-batch-request";
 pub(crate) const IS_QUERY: &str = "x-ms-documentdb-isquery";
 pub(crate) const IS_QUERY_PLAN: &str = "x-ms-cosmos-is-query-plan-request";
 pub(crate) const IS_UPSERT: &str = "x-ms-documentdb-is-upsert";
+pub(crate) const ITEM_LSN: &str = "x-ms-item-lsn";
 pub(crate) const ITEM_COUNT: &str = "x-ms-item-count";
 pub(crate) const ITEMS_MAX: &str = "x-ms-max-item-count";
 pub(crate) const LSN: &str = "lsn";
 pub(crate) const PARTITION_KEY: &str = "x-ms-documentdb-partitionkey";
+pub(crate) const POPULATE_INDEX_METRICS: &str = "x-ms-cosmos-populateindexmetrics";
+pub(crate) const POPULATE_QUERY_METRICS: &str = "x-ms-documentdb-populatequerymetrics";
+pub(crate) const QUERY_FEATURES: &str = "x-ms-cosmos-supported-query-features";
+pub(crate) const QUERY_METRICS: &str = "x-ms-documentdb-query-metrics";
 pub(crate) const RANGE_ID: &str = "x-ms-documentdb-partitionkeyrangeid";
 pub(crate) const READ_KEY_TYPE: &str = "x-ms-read-key-type";
+pub(crate) const READ_STRATEGY: &str = "x-ms-cosmos-read-consistency-strategy";
 pub(crate) const RETRY_AFTER_MS: &str = "x-ms-retry-after-ms";
 pub(crate) const SESSION_TOKEN: &str = "x-ms-session-token";
 pub(crate) const START_EPK: &str = "x-ms-start-epk";
@@ -54,6 +63,15 @@ impl<'a> Asked<'a> {
             return wanted.eq_ignore_ascii_case("true");
         }
         !self.text("prefer").is_some_and(|prefer| prefer.contains("return=minimal"))
+    }
+
+    /// Every read is as fresh as can be; this is what it costs.
+    pub(crate) fn read_level(self) -> ReadLevel {
+        let is_quorum = match self.text(READ_STRATEGY) {
+            Some(strategy) => matches!(strategy, "LatestCommitted" | "GlobalStrong"),
+            None => matches!(self.text(CONSISTENCY), Some("Strong" | "BoundedStaleness")),
+        };
+        if is_quorum { ReadLevel::Quorum } else { ReadLevel::Session(SessionToken(String::new())) }
     }
 
     /// `None` leaves it to the server, and so does -1.

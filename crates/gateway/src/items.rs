@@ -1,18 +1,19 @@
 use bytes::Bytes;
-use feedmill_store_api::{
-    Document, DocumentId, ETag, Error, ErrorKind, Operation, PartitionKey, ReadLevel, Written, limits,
-};
+use feedmill_local_store::{Step, Transacted, lsn_of};
+use feedmill_store_api::{Document, DocumentId, ETag, Operation, PartitionKey, ReadLevel, limits};
 use http::StatusCode;
 use serde_json::Value;
 
 use crate::directory::ContainerEntry;
-use crate::fault::Fault;
+use crate::fault::{Fault, sub_status};
+use crate::headers::ITEM_LSN;
+use crate::patch::Patch;
 use crate::reply::Reply;
 use crate::router::Call;
 use crate::{binary, partition_key};
 
-/// How often an upsert with a condition looks again when others write in between. Each time somebody else has made progress.
-const ROUNDS_MAX: u32 = 16;
+/// How often a patch begins again when others write in between. Each time somebody else has made progress.
+pub(crate) const ROUNDS_MAX: u32 = 16;
 
 /// A document as a request carries it.
 pub(crate) struct Given {
@@ -65,11 +66,17 @@ fn given(call: &Call<'_>, entry: &ContainerEntry) -> Result<Given, Fault> {
     Given::new(entry, text, partition_key::asked(call.asked)?)
 }
 
-/// The key of a request that has no body: it must be in the header.
-fn key(call: &Call<'_>) -> Result<PartitionKey, Fault> {
-    partition_key::asked(call.asked)?.ok_or_else(|| {
+/// The key of a request that names one item.
+fn key(call: &Call<'_>, entry: &ContainerEntry) -> Result<PartitionKey, Fault> {
+    let key = partition_key::asked(call.asked)?.ok_or_else(|| {
         Fault::bad_request("the request names no partition key: x-ms-documentdb-partitionkey is missing")
-    })
+    })?;
+    let (paths, parts) = (entry.container.partition_key_paths().len(), key.parts().len());
+    if parts != paths {
+        let text = format!("the partition key {key} has {parts} parts, the container's has {paths}");
+        return Err(Fault::bad_request(text).sub(sub_status::PARTITION_KEY_MISMATCH));
+    }
+    Ok(key)
 }
 
 fn etag(call: &Call<'_>, name: &str) -> Option<ETag> {
@@ -78,42 +85,18 @@ fn etag(call: &Call<'_>, name: &str) -> Option<ETag> {
 }
 
 pub(crate) async fn create(call: &Call<'_>, entry: &ContainerEntry, upsert: bool) -> Result<Reply, Fault> {
-    let given = given(call, entry)?;
-    if !upsert {
-        let create = Operation::Create { id: given.id.clone(), body: given.text.clone() };
-        let written = entry.container.write(&given.key, create).await?;
-        return written_reply(call, entry, &given, &written, StatusCode::CREATED).await;
-    }
+    let Given { id, key, text: body } = given(call, entry)?;
     let only_new = call.asked.text("if-none-match") == Some("*");
-    for _ in 0..ROUNDS_MAX {
-        let there = read_now(entry, &given.key, &given.id).await?;
-        let (operation, status) = match (&there, etag(call, "if-match")) {
-            (Some(_), _) if only_new => {
-                return Err(Fault::precondition_failed(format!("{} is there already", given.id)));
-            }
-            (Some(_), if_match @ Some(_)) => {
-                (Operation::Replace { id: given.id.clone(), body: given.text.clone(), if_match }, StatusCode::OK)
-            }
-            // On the version just seen, so that the status tells the truth about what was there.
-            (Some(there), None) => {
-                let if_match = Some(there.etag.clone());
-                (Operation::Replace { id: given.id.clone(), body: given.text.clone(), if_match }, StatusCode::OK)
-            }
-            (None, _) => (Operation::Create { id: given.id.clone(), body: given.text.clone() }, StatusCode::CREATED),
-        };
-        let conditional = etag(call, "if-match").is_some() && there.is_some();
-        match entry.container.write(&given.key, operation).await {
-            Ok(written) => return written_reply(call, entry, &given, &written, status).await,
-            Err(error) if !conditional && is_race(&error) => {}
-            Err(error) => return Err(error.into()),
-        }
+    let step = match etag(call, "if-match") {
+        _ if !upsert || only_new => Step::Write(Operation::Create { id, body }),
+        Some(if_match) => Step::UpsertIf { id, body, if_match },
+        None => Step::Write(Operation::Upsert { id, body }),
+    };
+    match write(call, entry, &key, step).await {
+        // Absence was a condition of the upsert, not the meaning of a create.
+        Err(fault) if upsert && fault.status == StatusCode::CONFLICT => Err(Fault::precondition_failed(fault.message)),
+        written => written,
     }
-    Err(Fault::throttled(format!("{} is being written by too many at once", given.id), 10))
-}
-
-/// Somebody else came first.
-fn is_race(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Precondition | ErrorKind::NotFound)
 }
 
 pub(crate) async fn replace(call: &Call<'_>, entry: &ContainerEntry, id: &str) -> Result<Reply, Fault> {
@@ -121,53 +104,67 @@ pub(crate) async fn replace(call: &Call<'_>, entry: &ContainerEntry, id: &str) -
     if given.id.as_str() != id {
         return Err(Fault::bad_request(format!("the document's id is {}, the request's is {id}", given.id)));
     }
-    let if_match = etag(call, "if-match");
-    let replace = Operation::Replace { id: given.id.clone(), body: given.text.clone(), if_match };
-    let written = entry.container.write(&given.key, replace).await?;
-    written_reply(call, entry, &given, &written, StatusCode::OK).await
+    let replace = Operation::Replace { id: given.id, body: given.text, if_match: etag(call, "if-match") };
+    write(call, entry, &given.key, Step::Write(replace)).await
 }
 
 pub(crate) async fn remove(call: &Call<'_>, entry: &ContainerEntry, id: &str) -> Result<Reply, Fault> {
     let delete = Operation::Delete { id: document_id(id)?, if_match: etag(call, "if-match") };
-    let written = entry.container.write(&key(call)?, delete).await?;
-    Ok(Reply::new(StatusCode::NO_CONTENT).charge(written.charge).session(&written.session))
+    write(call, entry, &key(call, entry)?, Step::Write(delete)).await
 }
 
 pub(crate) async fn read(call: &Call<'_>, entry: &ContainerEntry, id: &str) -> Result<Reply, Fault> {
-    let key = key(call)?;
-    let (found, charge) = entry.container.read(&key, &document_id(id)?, &ReadLevel::Quorum).await?;
+    let key = key(call, entry)?;
+    let (found, charge) = entry.container.read(&key, &document_id(id)?, &call.asked.read_level()).await?;
     let document = found.ok_or_else(|| Fault::not_found(format!("there is no document {id} under {key}")))?;
     let is_known = call.asked.text("if-none-match").is_some_and(|known| known == document.etag.as_str());
     let status = if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
-    let reply = Reply::new(status).charge(charge).etag(&document.etag).items(1);
+    let mut reply = Reply::new(status).charge(charge).etag(&document.etag).items(1);
+    if let Some(lsn) = lsn_of(&document.etag) {
+        reply = reply.header(ITEM_LSN, &lsn.to_string());
+    }
     Ok(if is_known { reply } else { reply.body(document.body) })
 }
 
-pub(crate) async fn patch(_call: &Call<'_>, _entry: &ContainerEntry, _id: &str) -> Result<Reply, Fault> {
-    Err(Fault::not_implemented("patch is not supported here"))
+/// On the version that it has read; from the beginning when another has come in between.
+pub(crate) async fn patch(call: &Call<'_>, entry: &ContainerEntry, id: &str) -> Result<Reply, Fault> {
+    let (key, id, patch) = (key(call, entry)?, document_id(id)?, Patch::parse(&call.body)?);
+    let wanted = etag(call, "if-match");
+    for _ in 0..ROUNDS_MAX {
+        let current = current(entry, &key, &id).await?;
+        if wanted.as_ref().is_some_and(|wanted| *wanted != current.etag) {
+            return Err(Fault::precondition_failed(format!("{id} has the etag {}", current.etag)));
+        }
+        let body = patch.apply(&current.body, entry.container.partition_key_paths())?;
+        let replace = Operation::Replace { id: id.clone(), body, if_match: Some(current.etag) };
+        match write(call, entry, &key, Step::Write(replace)).await {
+            Err(fault) if fault.status == StatusCode::PRECONDITION_FAILED => {}
+            written => return written,
+        }
+    }
+    Err(Fault::throttled(format!("{id} is being written by too many at once"), 10))
 }
 
-async fn read_now(entry: &ContainerEntry, key: &PartitionKey, id: &DocumentId) -> Result<Option<Document>, Fault> {
+pub(crate) async fn current(entry: &ContainerEntry, key: &PartitionKey, id: &DocumentId) -> Result<Document, Fault> {
     let (found, _) = entry.container.read(key, id, &ReadLevel::Quorum).await?;
-    Ok(found)
+    found.ok_or_else(|| Fault::not_found(format!("there is no document {id} under {key}")))
 }
 
-async fn written_reply(
-    call: &Call<'_>,
-    entry: &ContainerEntry,
-    given: &Given,
-    written: &Written,
-    status: StatusCode,
-) -> Result<Reply, Fault> {
-    let mut reply = Reply::new(status).charge(written.charge).session(&written.session);
-    if let Some(etag) = &written.etag {
-        reply = reply.etag(etag);
-    }
-    if !call.asked.wants_content() {
-        return Ok(reply);
-    }
-    Ok(match read_now(entry, &given.key, &given.id).await? {
-        Some(document) => reply.body(document.body),
-        None => reply,
-    })
+async fn write(call: &Call<'_>, entry: &ContainerEntry, key: &PartitionKey, step: Step) -> Result<Reply, Fault> {
+    let is_delete = matches!(step, Step::Write(Operation::Delete { .. }));
+    let name = (entry.database.as_str(), entry.container.name());
+    let store = &call.directory.store;
+    let (done, session) = match store.transact(name, key, vec![step], call.asked.wants_content()).await? {
+        Transacted::Committed { mut done, session, .. } => (done.pop(), session),
+        Transacted::Refused { error, .. } => return Err(error.into()),
+    };
+    let done = done.ok_or_else(|| Fault::unavailable("the store has not said what became of the write"))?;
+    let status = match done.is_new {
+        _ if is_delete => StatusCode::NO_CONTENT,
+        true => StatusCode::CREATED,
+        false => StatusCode::OK,
+    };
+    let reply = Reply::new(status).charge(done.charge).session(&session);
+    let reply = done.etag.iter().fold(reply, Reply::etag);
+    Ok(done.body.into_iter().fold(reply, Reply::body))
 }

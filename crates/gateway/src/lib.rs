@@ -25,12 +25,14 @@ mod metrics;
 mod offers;
 mod options;
 mod partition_key;
+mod patch;
 mod path;
 mod queries;
 mod ranges;
 mod reply;
 mod router;
 mod server;
+mod sessions;
 mod shifted;
 mod tls;
 

@@ -20,8 +20,12 @@ const UNITS_MAX: u64 = 1_000_000;
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Throughput {
     Manual(u64),
-    /// Up to this many.
-    Autoscale(u64),
+    /// Up to this many, and by so many percent more by itself where that is not enough.
+    Autoscale {
+        units: u64,
+        #[serde(default)]
+        increment_percent: Option<u64>,
+    },
 }
 
 impl Throughput {
@@ -34,9 +38,9 @@ impl Throughput {
         if let Some(text) = asked.text(AUTOSCALE) {
             let settings: Value = serde_json::from_str(text)
                 .map_err(|error| Fault::bad_request(format!("{AUTOSCALE} is {text:?}: {error}")))?;
-            let units = settings["maxThroughput"].as_u64();
-            let units = units.ok_or_else(|| Fault::bad_request(format!("{AUTOSCALE} has no maxThroughput")))?;
-            return Self::Autoscale(units).checked().map(Some);
+            let autoscale = Self::autoscale(&settings);
+            let autoscale = autoscale.ok_or_else(|| Fault::bad_request(format!("{AUTOSCALE} has no maxThroughput")))?;
+            return autoscale.checked().map(Some);
         }
         let Some(text) = asked.text(THROUGHPUT) else { return Ok(None) };
         let units = text.trim().parse();
@@ -45,10 +49,17 @@ impl Throughput {
         Self::Manual(units).checked().map(Some)
     }
 
+    /// From `{"maxThroughput": …}`.
+    fn autoscale(settings: &Value) -> Option<Self> {
+        let units = settings["maxThroughput"].as_u64()?;
+        let increment_percent = settings["autoUpgradePolicy"]["throughputPolicy"]["incrementPercent"].as_u64();
+        Some(Self::Autoscale { units, increment_percent })
+    }
+
     fn checked(self) -> Result<Self, Fault> {
         let (units, least, step) = match self {
             Self::Manual(units) => (units, 400, 100),
-            Self::Autoscale(units) => (units, 1_000, 1_000),
+            Self::Autoscale { units, .. } => (units, 1_000, 1_000),
         };
         if units < least || units > UNITS_MAX || units % step != 0 {
             return Err(Fault::bad_request(format!(
@@ -60,7 +71,7 @@ impl Throughput {
 
     pub(crate) fn units(self) -> u64 {
         match self {
-            Self::Manual(units) | Self::Autoscale(units) => units,
+            Self::Manual(units) | Self::Autoscale { units, .. } => units,
         }
     }
 
@@ -108,11 +119,17 @@ fn shown(owner: &Owner) -> Value {
             "offerIsRUPerMinuteThroughputEnabled": false,
         }),
         // What it scales from is a tenth of what it scales to.
-        Throughput::Autoscale(units) => json!({
-            "offerThroughput": units / 10,
-            "offerIsRUPerMinuteThroughputEnabled": false,
-            "offerAutopilotSettings": {"maxThroughput": units},
-        }),
+        Throughput::Autoscale { units, increment_percent } => {
+            let mut settings = json!({"maxThroughput": units});
+            if let Some(percent) = increment_percent {
+                settings["autoUpgradePolicy"] = json!({"throughputPolicy": {"incrementPercent": percent}});
+            }
+            json!({
+                "offerThroughput": units / 10,
+                "offerIsRUPerMinuteThroughputEnabled": false,
+                "offerAutopilotSettings": settings,
+            })
+        }
     };
     json!({
         "id": rid,
@@ -146,14 +163,14 @@ pub(crate) fn read(call: &Call<'_>, rid: &str) -> Result<Reply, Fault> {
 pub(crate) async fn replace(call: &Call<'_>, rid: &str) -> Result<Reply, Fault> {
     let body: Value = call.json()?;
     let content = &body["content"];
-    let wanted =
-        match (content["offerAutopilotSettings"]["maxThroughput"].as_u64(), content["offerThroughput"].as_u64()) {
-            (Some(units), _) => Throughput::Autoscale(units),
-            (None, Some(units)) => Throughput::Manual(units),
-            (None, None) => {
-                return Err(Fault::bad_request("the offer has neither content.offerThroughput nor autopilot settings"));
-            }
-        };
+    let wanted = match (Throughput::autoscale(&content["offerAutopilotSettings"]), content["offerThroughput"].as_u64())
+    {
+        (Some(autoscale), _) => autoscale,
+        (None, Some(units)) => Throughput::Manual(units),
+        (None, None) => {
+            return Err(Fault::bad_request("the offer has neither content.offerThroughput nor autopilot settings"));
+        }
+    };
     let wanted = wanted.checked()?;
     let _alone = call.directory.changing.lock().await;
     let owner = find(call, rid)?;
@@ -199,20 +216,19 @@ mod tests {
         for (units, partitions) in [(400, 1), (6_000, 1), (11_000, 2), (12_000, 2), (21_000, 4), (30_000, 5)] {
             assert_eq!(Throughput::Manual(units).partitions_at_first(), partitions, "{units}");
         }
-        assert_eq!(Throughput::Autoscale(10_000).partitions_at_first(), 1);
-        assert_eq!(Throughput::Autoscale(20_000).partitions_at_first(), 2);
+        assert_eq!(autoscale(10_000).partitions_at_first(), 1);
+        assert_eq!(autoscale(20_000).partitions_at_first(), 2);
+    }
+
+    fn autoscale(units: u64) -> Throughput {
+        Throughput::Autoscale { units, increment_percent: None }
     }
 
     #[test]
     fn throughput_comes_in_steps() {
-        for bad in [
-            Throughput::Manual(399),
-            Throughput::Manual(450),
-            Throughput::Autoscale(400),
-            Throughput::Manual(2_000_000),
-        ] {
+        for bad in [Throughput::Manual(399), Throughput::Manual(450), autoscale(400), Throughput::Manual(2_000_000)] {
             assert!(bad.checked().is_err(), "{bad:?}");
         }
-        assert!(Throughput::Manual(1_300).checked().is_ok() && Throughput::Autoscale(4_000).checked().is_ok());
+        assert!(Throughput::Manual(1_300).checked().is_ok() && autoscale(4_000).checked().is_ok());
     }
 }

@@ -60,3 +60,8 @@ pub(crate) fn list(call: &Call<'_>, entry: &ContainerEntry) -> Result<Reply, Fau
     let body = listing(entry.rid(), "PartitionKeyRanges", &items);
     Ok(Reply::new(StatusCode::OK).body(body).header("etag", &etag).items(count))
 }
+
+/// Of a range as a request names it: `rid,id` in some SDKs.
+pub(crate) fn own_id(text: &str) -> &str {
+    text.rsplit(',').next().unwrap_or(text).trim()
+}

@@ -60,6 +60,15 @@ impl Reply {
             .header(headers::SESSION_TOKEN, token)
     }
 
+    /// Of one partition or, separated by commas, of several; not where the reply has a session of its own.
+    #[must_use]
+    pub(crate) fn session_if_none(self, session: &SessionToken) -> Self {
+        if self.response.headers().contains_key(headers::SESSION_TOKEN) {
+            return self;
+        }
+        if session.0.contains(',') { self.header(headers::SESSION_TOKEN, &session.0) } else { self.session(session) }
+    }
+
     #[must_use]
     pub(crate) fn items(self, count: usize) -> Self {
         self.header(headers::ITEM_COUNT, &count.to_string())
@@ -73,7 +82,10 @@ impl Reply {
 impl From<Fault> for Reply {
     fn from(fault: Fault) -> Self {
         let body = json!({"code": fault.code, "message": fault.message});
-        let reply = Self::json(fault.status, &body).header(headers::SUB_STATUS, &fault.sub_status.to_string());
+        let mut reply = Self::json(fault.status, &body);
+        if fault.sub_status != 0 {
+            reply = reply.header(headers::SUB_STATUS, &fault.sub_status.to_string());
+        }
         match fault.retry_after_ms {
             Some(after) => reply.header(headers::RETRY_AFTER_MS, &after.to_string()),
             None => reply,

@@ -15,7 +15,9 @@ use crate::options::Options;
 use crate::path::Resource;
 use crate::reply::Reply;
 use crate::shifted::ShiftedClock;
-use crate::{account, auth, batches, change_feed, containers, databases, items, metrics, offers, queries, ranges};
+use crate::{
+    account, auth, batches, change_feed, containers, databases, items, metrics, offers, queries, ranges, sessions,
+};
 
 /// The protocol without its transport: a request in, a response out. Clones share one store.
 #[derive(Clone)]
@@ -136,7 +138,6 @@ impl Gateway {
 async fn route(call: &Call<'_>, resource: Resource) -> Result<Reply, Fault> {
     let get = call.method == Method::GET;
     let (post, put, delete) = (call.method == Method::POST, call.method == Method::PUT, call.method == Method::DELETE);
-    let patch = call.method == Method::PATCH;
     match resource {
         Resource::Account if get => Ok(account::read(call)),
         Resource::Databases if get => Ok(databases::list(call)),
@@ -159,42 +160,42 @@ async fn route(call: &Call<'_>, resource: Resource) -> Result<Reply, Fault> {
         Resource::Ranges { database, container } if get => ranges::list(call, &*entry(call, &database, &container)?),
         Resource::Items { database, container } => {
             let entry = entry(call, &database, &container)?;
-            let is = |name| call.asked.is_true(name);
-            if get && call.asked.text(headers::A_IM).is_some() {
-                change_feed::read(call, &entry).await
-            } else if get {
-                queries::read_feed(call, &entry).await
-            } else if !post {
-                Err(not_allowed(call))
-            } else if is(headers::IS_QUERY_PLAN) {
-                queries::plan(call)
-            } else if is(headers::IS_BATCH) {
-                batches::write(call, &entry).await
-            } else if call.is_query() {
-                queries::items(call, &entry).await
-            } else {
-                items::create(call, &entry, is(headers::IS_UPSERT)).await
-            }
+            let session = sessions::begin(call, &entry)?;
+            sessions::finish(all_items(call, &entry).await, &session)
         }
         Resource::Item { database, container, id } => {
             let entry = entry(call, &database, &container)?;
-            if get {
-                items::read(call, &entry, &id).await
-            } else if put {
-                items::replace(call, &entry, &id).await
-            } else if patch {
-                items::patch(call, &entry, &id).await
-            } else if delete {
-                items::remove(call, &entry, &id).await
-            } else {
-                Err(not_allowed(call))
-            }
+            let session = sessions::begin(call, &entry)?;
+            sessions::finish(one_item(call, &entry, &id).await, &session)
         }
         Resource::Offers if get || post => offers::list(call),
         Resource::Offer { rid } if get => offers::read(call, &rid),
         Resource::Offer { rid } if put => offers::replace(call, &rid).await,
         Resource::Absent { kind } => Err(Fault::not_implemented(format!("{kind} are not supported here"))),
         Resource::Control { segments } => call.control.carry_out(call, &segments).await,
+        _ => Err(not_allowed(call)),
+    }
+}
+
+async fn all_items(call: &Call<'_>, entry: &ContainerEntry) -> Result<Reply, Fault> {
+    let is = |name| call.asked.is_true(name);
+    match *call.method {
+        Method::GET if call.asked.text(headers::A_IM).is_some() => change_feed::read(call, entry).await,
+        Method::GET => queries::read_feed(call, entry).await,
+        Method::POST if is(headers::IS_QUERY_PLAN) => queries::plan(call),
+        Method::POST if is(headers::IS_BATCH) => batches::write(call, entry).await,
+        Method::POST if call.is_query() => queries::items(call, entry).await,
+        Method::POST => items::create(call, entry, is(headers::IS_UPSERT)).await,
+        _ => Err(not_allowed(call)),
+    }
+}
+
+async fn one_item(call: &Call<'_>, entry: &ContainerEntry, id: &str) -> Result<Reply, Fault> {
+    match *call.method {
+        Method::GET => items::read(call, entry, id).await,
+        Method::PUT => items::replace(call, entry, id).await,
+        Method::PATCH => items::patch(call, entry, id).await,
+        Method::DELETE => items::remove(call, entry, id).await,
         _ => Err(not_allowed(call)),
     }
 }
@@ -215,5 +216,7 @@ fn entry(call: &Call<'_>, database: &str, container: &str) -> Result<Arc<Contain
     }
 }
 
+#[cfg(test)]
+mod malformed;
 #[cfg(test)]
 pub(crate) mod tests;

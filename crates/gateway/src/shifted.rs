@@ -20,7 +20,7 @@ impl ShiftedClock {
     }
 
     /// Never back: what is stored must not come from a future that has been undone.
-    pub(crate) fn advance(&self, seconds: u32) -> Timestamp {
+    pub fn advance(&self, seconds: u32) -> Timestamp {
         self.ahead_seconds.fetch_add(i64::from(seconds), Ordering::SeqCst);
         self.now()
     }

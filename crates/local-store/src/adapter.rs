@@ -8,7 +8,7 @@ use feedmill_store_api::{
 use futures::future::BoxFuture;
 
 use crate::batch::{Prepared, check_limits};
-use crate::commit::{Committed, Refused, commit};
+use crate::commit::{Committed, Contents, Refused, commit};
 use crate::container::Core;
 use crate::{change_log, metrics, read, scan};
 
@@ -18,24 +18,23 @@ use crate::{change_log, metrics, read, scan};
 /// what is not yet synced: whatever is derived from it and written here is synced after it, in the same journal.
 pub(crate) struct LocalContainer(pub(crate) Arc<Core>);
 
-impl LocalContainer {
-    async fn commit(
-        &self,
-        key: &PartitionKey,
-        operations: &[Prepared],
-    ) -> Result<std::result::Result<Committed, Refused>> {
-        let core = &self.0;
-        core.room().await?;
-        let outcome = commit(core, key, operations)?;
-        match &outcome {
-            Ok(committed) => {
-                core.synced(committed.ticket).await?;
-                metrics::committed(core.name());
-            }
-            Err(_) => metrics::refused(core.name()),
+/// Commits once there is room, and answers once the commit survives a power cut.
+pub(crate) async fn commit_durably(
+    core: &Core,
+    key: &PartitionKey,
+    operations: &[Prepared],
+    contents: Contents,
+) -> Result<std::result::Result<Committed, Refused>> {
+    core.room().await?;
+    let outcome = commit(core, key, operations, contents)?;
+    match &outcome {
+        Ok(committed) => {
+            core.synced(committed.ticket).await?;
+            metrics::committed(core.name());
         }
-        Ok(outcome)
+        Err(_) => metrics::refused(core.name()),
     }
+    Ok(outcome)
 }
 
 impl Documents for LocalContainer {
@@ -64,9 +63,9 @@ impl Documents for LocalContainer {
         Box::pin(async move {
             self.0.schema.check_key(key)?;
             let operation = Prepared::new(&self.0.schema, key, operation)?;
-            match self.commit(key, &[operation]).await? {
+            match commit_durably(&self.0, key, &[operation], Contents::OfReads).await? {
                 Ok(mut committed) => {
-                    let etag = committed.etags.pop().flatten();
+                    let etag = committed.done.pop().and_then(|done| done.etag);
                     Ok(Written { etag, charge: committed.charge, session: committed.session })
                 }
                 Err(refused) => Err(refused.error),
@@ -77,7 +76,8 @@ impl Documents for LocalContainer {
     fn batch<'a>(&'a self, key: &'a PartitionKey, operations: Vec<Operation>) -> BoxFuture<'a, Result<BatchOutcome>> {
         Box::pin(async move {
             self.0.schema.check_key(key)?;
-            check_limits(self.0.name(), &operations)?;
+            let bytes = operations.iter().map(Operation::body_bytes).sum();
+            check_limits(self.0.name(), operations.len(), bytes)?;
             let mut prepared = Vec::with_capacity(operations.len());
             for (index, operation) in operations.into_iter().enumerate() {
                 match Prepared::new(&self.0.schema, key, operation) {
@@ -88,8 +88,11 @@ impl Documents for LocalContainer {
                     }
                 }
             }
-            Ok(match self.commit(key, &prepared).await? {
-                Ok(Committed { etags, charge, session, .. }) => BatchOutcome::Committed { etags, charge, session },
+            Ok(match commit_durably(&self.0, key, &prepared, Contents::OfReads).await? {
+                Ok(Committed { done, charge, session, .. }) => {
+                    let etags = done.into_iter().map(|done| done.etag).collect();
+                    BatchOutcome::Committed { etags, charge, session }
+                }
                 Err(Refused { index, error, charge }) => BatchOutcome::Refused { index, error, charge },
             })
         })

@@ -7,7 +7,7 @@ use crate::schema::{NewDocument, Schema};
 pub(crate) struct Prepared {
     pub(crate) id: DocumentId,
     pub(crate) verb: Verb,
-    /// `None` for a delete.
+    /// `None` for a delete and for a read.
     pub(crate) document: Option<NewDocument>,
     pub(crate) if_match: Option<ETag>,
 }
@@ -18,6 +18,7 @@ pub(crate) enum Verb {
     Upsert,
     Replace,
     Delete,
+    Read,
 }
 
 impl Verb {
@@ -27,6 +28,7 @@ impl Verb {
             Self::Upsert => "upsert",
             Self::Replace => "replace",
             Self::Delete => "delete",
+            Self::Read => "read",
         }
     }
 }
@@ -43,14 +45,21 @@ impl Prepared {
         Ok(Self { id, verb, document, if_match })
     }
 
+    /// Gives what is there, and refuses where nothing is.
+    pub(crate) fn read(id: DocumentId) -> Self {
+        Self { id, verb: Verb::Read, document: None, if_match: None }
+    }
+
     /// Whether the operation may go ahead where `etag` is the version of what is there.
     pub(crate) fn check(&self, container: &str, etag: Option<&ETag>) -> Result<(), Error> {
         let refuse =
             |kind, why: &str| Err(Error::new(kind, format!("{} {} in {container}: {why}", self.verb.name(), self.id)));
         match (self.verb, etag) {
             (Verb::Create, Some(_)) => refuse(ErrorKind::Conflict, "the id is taken"),
-            (Verb::Replace | Verb::Delete, None) => refuse(ErrorKind::NotFound, "there is no such document"),
-            (Verb::Replace | Verb::Delete, Some(etag))
+            (Verb::Replace | Verb::Delete | Verb::Read, None) => {
+                refuse(ErrorKind::NotFound, "there is no such document")
+            }
+            (Verb::Upsert | Verb::Replace | Verb::Delete, Some(etag))
                 if self.if_match.as_ref().is_some_and(|wanted| wanted != etag) =>
             {
                 refuse(ErrorKind::Precondition, &format!("its etag is {etag}"))
@@ -60,13 +69,13 @@ impl Prepared {
     }
 }
 
-/// What no batch may be, whatever is in it.
-pub(crate) fn check_limits(container: &str, operations: &[Operation]) -> Result<(), Error> {
-    let (count, max) = (operations.len(), limits::BATCH_OPERATIONS_MAX);
+/// What no batch may be, whatever is in it: `count` operations whose bodies have so many bytes together.
+pub(crate) fn check_limits(container: &str, count: usize, bytes: usize) -> Result<(), Error> {
+    let max = limits::BATCH_OPERATIONS_MAX;
     if count == 0 || count > max {
         return Err(invalid(format!("write a batch of {count} operations to {container}: it may have 1 to {max}")));
     }
-    let (bytes, max) = (operations.iter().map(Operation::body_bytes).sum::<usize>(), limits::BATCH_BYTES_MAX);
+    let max = limits::BATCH_BYTES_MAX;
     if bytes > max {
         return Err(invalid(format!("write a batch of {bytes} bytes to {container}: it may have {max}")));
     }

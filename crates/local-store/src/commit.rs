@@ -1,4 +1,5 @@
-use feedmill_store_api::{ETag, Error, PartitionKey, RequestCharge, SessionToken};
+use bytes::Bytes;
+use feedmill_store_api::{ETag, Error, PartitionKey, ReadLevel, RequestCharge, SessionToken};
 use parking_lot::MutexGuard;
 
 use crate::batch::{Prepared, Verb};
@@ -7,13 +8,16 @@ use crate::epk::EffectiveKey;
 use crate::error::{corrupt, unavailable};
 use crate::keys::{self, Head, Pointer, Record, Version};
 use crate::partition::{Partition, Writer};
+use crate::read;
 use crate::schema::NewDocument;
 use crate::storage::{Batch, Table, Ticket, View};
+use crate::transaction::Done;
 use crate::ttl;
 
 /// A commit that is visible, and durable once its ticket is synced.
 pub(crate) struct Committed {
-    pub(crate) etags: Vec<Option<ETag>>,
+    /// By operation.
+    pub(crate) done: Vec<Done>,
     pub(crate) charge: RequestCharge,
     pub(crate) session: SessionToken,
     pub(crate) ticket: Ticket,
@@ -23,6 +27,21 @@ pub(crate) struct Refused {
     pub(crate) index: usize,
     pub(crate) error: Error,
     pub(crate) charge: RequestCharge,
+}
+
+/// Which operations give the document that they leave or find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contents {
+    OfReads,
+    OfAll,
+}
+
+/// What an operation leads to.
+struct Decided {
+    etag: Option<ETag>,
+    is_new: bool,
+    charge: RequestCharge,
+    content: Content,
 }
 
 /// One document of a commit, from what is stored to what shall be.
@@ -51,6 +70,7 @@ pub(crate) fn commit(
     core: &Core,
     key: &PartitionKey,
     operations: &[Prepared],
+    contents: Contents,
 ) -> Result<Result<Committed, Refused>, Error> {
     let effective_key = core.effective_key(key)?;
     loop {
@@ -58,7 +78,7 @@ pub(crate) fn commit(
         let writer = partition.writer.lock();
         // Split or merged since it was found: its successors know what it knew.
         if !writer.retired {
-            return commit_to(core, &partition, writer, &effective_key, operations);
+            return commit_to(core, &partition, writer, &effective_key, (operations, contents));
         }
     }
 }
@@ -68,7 +88,7 @@ fn commit_to(
     partition: &Partition,
     mut writer: MutexGuard<'_, Writer>,
     effective_key: &EffectiveKey,
-    operations: &[Prepared],
+    (operations, contents): (&[Prepared], Contents),
 ) -> Result<Result<Committed, Refused>, Error> {
     let lsn = writer.head.lsn + 1;
     // Never before the last commit's: readers search the log by time.
@@ -77,13 +97,13 @@ fn commit_to(
 
     let view = core.shard.view();
     let mut step = Step { core, partition, effective_key, head, view: &*view, targets: Vec::new() };
-    let mut etags = Vec::with_capacity(operations.len());
+    let mut decided = Vec::with_capacity(operations.len());
     let mut charge = RequestCharge::ZERO;
     for (index, operation) in operations.iter().enumerate() {
         match step.decide(index, operation)? {
-            Ok((etag, cost)) => {
-                etags.push(etag);
-                charge += cost;
+            Ok(one) => {
+                charge += one.charge;
+                decided.push(one);
             }
             Err(error) => {
                 let charge = core.charge().refused();
@@ -108,6 +128,12 @@ fn commit_to(
         let expires = ttl::expires_seconds(timestamp_seconds, document.lives_seconds);
         next_expiry_seconds = next_expiry_seconds.into_iter().chain(expires).min();
     }
+    let done = decided.into_iter().zip(operations).map(|(Decided { etag, is_new, charge, content }, operation)| {
+        let is_wanted = contents == Contents::OfAll || operation.verb == Verb::Read;
+        let body = if is_wanted { step.render(operations, content)? } else { None };
+        Ok(Done { etag, is_new, charge, body })
+    });
+    let done = done.collect::<Result<Vec<_>, Error>>()?;
     drop(view);
 
     let ticket = core.shard.apply(batch).map_err(|failure| unavailable(&failure).perhaps_applied())?;
@@ -115,7 +141,7 @@ fn commit_to(
     writer.next_expiry_seconds = next_expiry_seconds;
     partition.publish(lsn);
     drop(writer);
-    Ok(Ok(Committed { etags, charge, session: partition.session(lsn), ticket }))
+    Ok(Ok(Committed { done, charge, session: partition.session(lsn), ticket }))
 }
 
 struct Step<'a> {
@@ -130,11 +156,7 @@ struct Step<'a> {
 
 impl<'a> Step<'a> {
     /// What the operation leads to, judged by the operations before it; the inner error refuses the whole batch.
-    fn decide(
-        &mut self,
-        index: usize,
-        operation: &'a Prepared,
-    ) -> Result<Result<(Option<ETag>, RequestCharge), Error>, Error> {
+    fn decide(&mut self, index: usize, operation: &'a Prepared) -> Result<Result<Decided, Error>, Error> {
         let at = self.target(operation.id.as_str())?;
         let now = self.targets[at].now;
         let current = match now {
@@ -148,21 +170,31 @@ impl<'a> Step<'a> {
         }
         let version = self.version(index);
         let charge = self.core.charge();
+        if operation.verb == Verb::Read {
+            let bytes = match now {
+                Content::Stored(pointer) => self.record_size(pointer)?.0,
+                Content::New { .. } | Content::Nothing => 0,
+            };
+            let charge = charge.read(Some(bytes), &ReadLevel::Quorum);
+            return Ok(Ok(Decided { etag, is_new: false, charge, content: now }));
+        }
         let Some(document) = &operation.document else {
             let (bytes, indexed_values) = match now {
                 Content::Stored(pointer) => self.record_size(pointer)?,
                 Content::Nothing | Content::New { .. } => (0, 0),
             };
             self.targets[at].now = Content::Nothing;
-            return Ok(Ok((None, charge.delete(bytes, indexed_values))));
+            let (charge, content) = (charge.delete(bytes, indexed_values), Content::Nothing);
+            return Ok(Ok(Decided { etag: None, is_new: false, charge, content }));
         };
         let cost = match (operation.verb, current) {
             (Verb::Replace | Verb::Upsert, Some(_)) => charge.replace(document.body.len(), document.indexed_values),
             _ => charge.create(document.body.len(), document.indexed_values),
         };
         let created = current.map_or(version, |(_, created)| created);
-        self.targets[at].now = Content::New { operation: index, created };
-        Ok(Ok((Some(version.etag()), cost)))
+        let content = Content::New { operation: index, created };
+        self.targets[at].now = content;
+        Ok(Ok(Decided { etag: Some(version.etag()), is_new: current.is_none(), charge: cost, content }))
     }
 
     fn version(&self, operation: usize) -> Version {
@@ -184,6 +216,27 @@ impl<'a> Step<'a> {
         };
         self.targets.push(Target { id, stored, now });
         Ok(self.targets.len() - 1)
+    }
+
+    /// A document as readers will find it.
+    fn render(&self, operations: &[Prepared], content: Content) -> Result<Option<Bytes>, Error> {
+        let (version, record);
+        let stored;
+        match content {
+            Content::Nothing => return Ok(None),
+            Content::Stored(pointer) => {
+                let key = keys::version(self.core.buckets.of(self.effective_key), pointer.version);
+                stored = self.view.get(Table::Versions, &key).map_err(|failure| unavailable(&failure))?;
+                let decoded = stored.as_deref().and_then(|bytes| Record::decode(bytes, self.effective_key.len()));
+                let missing = || corrupt(format!("read version {:x} in {}", pointer.version.0, self.core.name()));
+                (version, record) = (pointer.version, decoded.ok_or_else(missing)?);
+            }
+            Content::New { operation, created } => {
+                let Some(document) = &operations[operation].document else { return Ok(None) };
+                (version, record) = (self.version(operation), self.record(document, created));
+            }
+        }
+        Ok(Some(read::render(self.core, version, &record)))
     }
 
     fn record_size(&self, pointer: Pointer) -> Result<(usize, u32), Error> {
@@ -224,16 +277,8 @@ impl<'a> Step<'a> {
     }
 
     fn put(&self, key: Vec<u8>, document: &NewDocument, version: Version, created: Version, batch: &mut Batch) {
-        let timestamp_seconds = self.head.timestamp_seconds;
-        let expires_seconds = ttl::expires_seconds(timestamp_seconds, document.lives_seconds);
-        let record = Record {
-            created,
-            timestamp_seconds,
-            expires_seconds,
-            indexed_values: document.indexed_values,
-            effective_key: self.effective_key,
-            body: &document.body,
-        };
+        let record = self.record(document, created);
+        let expires_seconds = record.expires_seconds;
         let bucket = self.core.buckets.of(self.effective_key);
         batch.put(Table::Versions, keys::version(bucket, version), record.encode());
         for (index, values) in (0..).zip(&document.index_values) {
@@ -244,6 +289,18 @@ impl<'a> Step<'a> {
             batch.put(Table::Expiry, keys::expiry(bucket, at, version), key.clone());
         }
         batch.put(Table::Documents, key, Pointer { version, created, expires_seconds }.encode());
+    }
+
+    fn record<'d>(&'d self, document: &'d NewDocument, created: Version) -> Record<'d> {
+        let timestamp_seconds = self.head.timestamp_seconds;
+        Record {
+            created,
+            timestamp_seconds,
+            expires_seconds: ttl::expires_seconds(timestamp_seconds, document.lives_seconds),
+            indexed_values: document.indexed_values,
+            effective_key: self.effective_key,
+            body: &document.body,
+        }
     }
 
     fn damaged(&self, id: &str) -> Error {

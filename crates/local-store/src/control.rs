@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use feedmill_store_api::{Error, ErrorKind, FeedRange, PageRequest, Query, QueryPage, ReadLevel, Result};
+use feedmill_store_api::{
+    ETag, Error, ErrorKind, FeedRange, PageRequest, PartitionKey, Query, QueryPage, ReadLevel, Result, SessionToken,
+};
 
 use crate::container::Core;
 use crate::database::LocalStore;
-use crate::scan::{self, Within};
+use crate::keys::Version;
+use crate::scan::{self, ResumeFilter, Within};
 use crate::split;
 
 /// One physical partition, as the service lists partition key ranges.
@@ -19,6 +22,12 @@ pub struct PhysicalPartition {
     pub parents: Vec<u16>,
     /// LSN of its newest commit.
     pub head_lsn: u64,
+}
+
+/// The commit that gave a document this etag; `None` for an etag that is not of this store.
+pub fn lsn_of(etag: &ETag) -> Option<u64> {
+    let number = etag.as_str().strip_prefix('"')?.strip_suffix('"')?;
+    u64::from_str_radix(number, 16).ok().map(|number| Version(number).lsn())
 }
 
 impl LocalStore {
@@ -59,6 +68,13 @@ impl LocalStore {
             .map_err(|error| Error::new(ErrorKind::Corrupt, "join two ranges").with_source(error))
     }
 
+    /// What whoever reads this key from now on is sure to see.
+    pub fn session(&self, database: &str, container: &str, key: &PartitionKey) -> Result<SessionToken> {
+        let core = self.core(database, container)?;
+        let partition = core.partition(&core.effective_key(key)?);
+        Ok(partition.session(partition.head_lsn()))
+    }
+
     /// One page of a query over a part of one partition, as clients that ask each partition by itself want it.
     ///
     /// `Gone` when the range is not within one partition.
@@ -67,17 +83,18 @@ impl LocalStore {
         (database, container): (&str, &str),
         range: &FeedRange,
         query: &Query,
-        page: &PageRequest,
+        (page, resume): (&PageRequest, Option<&ResumeFilter>),
+        level: &ReadLevel,
     ) -> Result<QueryPage> {
         let core = self.core(database, container)?;
         if core.layout().around(range).is_none() {
             let text = format!("query {container} in {range}: the range is not within one partition");
             return Err(Error::new(ErrorKind::Gone, text));
         }
-        scan::query(&core, &Within::Range(range), query, page, &ReadLevel::Quorum)
+        scan::query(&core, &Within::Range(range, resume), query, page, level)
     }
 
-    fn core(&self, database: &str, container: &str) -> Result<Arc<Core>> {
+    pub(crate) fn core(&self, database: &str, container: &str) -> Result<Arc<Core>> {
         self.find(database, container).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("find container {container} in {database}: it is not open here"))
         })

@@ -39,13 +39,16 @@ mod scan;
 mod schema;
 mod split;
 mod storage;
+mod transaction;
 mod ttl;
 mod value;
 
 pub use charge::ChargeOptions;
 pub use check::Damage;
-pub use control::PhysicalPartition;
+pub use control::{PhysicalPartition, lsn_of};
 pub use database::{LocalStore, Stats};
 pub use epk::key_range;
 pub use error::OpenError;
 pub use options::Options;
+pub use scan::ResumeFilter;
+pub use transaction::{Done, Step, Transacted};

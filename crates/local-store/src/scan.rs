@@ -6,6 +6,7 @@ use bytes::Bytes;
 use feedmill_query::{Bound, OrderKey, Select};
 use feedmill_store_api::{Error, FeedRange, PageRequest, PartitionKey, Query, QueryPage, ReadLevel, Scope};
 use parking_lot::Mutex;
+use serde_json::Value;
 
 use crate::body::Paths;
 use crate::container::Core;
@@ -15,6 +16,7 @@ use crate::error::{corrupt, invalid, unavailable};
 use crate::keys::{self, Pointer, Record, Version};
 use crate::plan::{Plan, plan};
 use crate::read::{RENDERED_FIELDS, render};
+use crate::rid;
 use crate::storage::{Direction, Table, View};
 use crate::value::{self, Found};
 
@@ -44,8 +46,21 @@ impl PlanCache {
 /// Where a query looks.
 pub(crate) enum Within<'a> {
     Key(&'a PartitionKey),
-    Range(&'a FeedRange),
+    /// From this point of its order on.
+    Range(&'a FeedRange, Option<&'a ResumeFilter>),
     Container,
+}
+
+/// A point in the order of a query: clients that put the answers of several partitions together go on from there, whatever was
+/// split or merged since.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResumeFilter {
+    /// For each path of ORDER BY; `None` where there is nothing.
+    pub values: Vec<Option<Value>>,
+    /// Which of several documents with these values; `None` for all of them.
+    pub rid: Option<String>,
+    /// Whether what is exactly there is left out.
+    pub exclude: bool,
 }
 
 impl<'a> From<&'a Scope> for Within<'a> {
@@ -70,11 +85,13 @@ pub(crate) fn query(
     let bound = select.bind(parameters).map_err(|error| refuse(&query.text, error))?;
     let (key, partitions) = match within {
         Within::Key(key) => (Some(core.effective_key(key)?), 1),
-        Within::Range(_) => (None, 1),
+        Within::Range(..) => (None, 1),
         Within::Container => (None, core.layout().partitions.len()),
     };
     let mut plan = plan(&core.schema, key.as_ref(), &bound);
-    if let Within::Range(range) = *within {
+    let mut resume = None;
+    if let Within::Range(range, filter) = *within {
+        resume = filter;
         // Without a key the walk is along the documents of all, which are in the order of their effective keys.
         plan.from = plan.from.max(bound_bytes(range.min()));
         plan.to = plan.to.min(bound_bytes(range.max()));
@@ -87,11 +104,15 @@ pub(crate) fn query(
         wants_system_fields: RENDERED_FIELDS.iter().any(|name| bound.touches(name)),
         now_seconds: core.now_seconds(),
         items_max: page.items_max.max(1),
+        resume,
     };
     let continuation = page.continuation.as_deref();
     let answer = match (bound.is_plain(), bound.order_keys()) {
-        (true, _) if run.plan.ordered => run.stream(continuation),
+        (true, _) if run.plan.ordered && resume.is_none() => run.stream(continuation),
         (true, Some(order)) => run.sort(continuation, &order),
+        _ if resume.is_some() => {
+            Err(invalid(format!("go on with {:?} from values of its order: not supported here", query.text)))
+        }
         _ => run.gather(continuation),
     }?;
     let charge = core.charge().query(partitions, answer.charged, level);
@@ -109,6 +130,7 @@ struct Run<'a> {
     wants_system_fields: bool,
     now_seconds: i64,
     items_max: usize,
+    resume: Option<&'a ResumeFilter>,
 }
 
 struct Answer {
@@ -172,13 +194,14 @@ impl Run<'_> {
         let take = self.items_max.min(left);
         let mut paths = Paths::default();
         let slots: Vec<_> = order.iter().map(|key| (paths.want(&key.path), key.descending)).collect();
+        let start = self.resume.map(|resume| Start::new(resume, &slots)).transpose()?;
         let mut kept = BTreeMap::<Vec<u8>, Bytes>::new();
         let (mut matched, keep) = (0_usize, skip.saturating_add(take));
         self.walk(None, &mut |step| {
             let key = self.sort_key(step, &paths, &slots)?;
             let is_over = resumed.as_ref().is_some_and(|resumed| key <= resumed.key);
             let is_beyond = kept.len() >= keep && kept.last_key_value().is_none_or(|(last, _)| key > *last);
-            if is_over {
+            if is_over || start.as_ref().is_some_and(|start| start.is_before(&key)) {
                 return Ok(ControlFlow::Continue(()));
             }
             // Beyond the page it only matters whether there is something at all.
@@ -257,7 +280,7 @@ impl Run<'_> {
         for &(slot, descending) in slots {
             value::encode(scan.found.get(slot).unwrap_or(&Found::Undefined), descending, &mut key);
         }
-        key.extend(step.key);
+        key.extend(tie(step.record.created.0, slots));
         Ok(key)
     }
 
@@ -309,5 +332,78 @@ impl Run<'_> {
 
     fn damaged(&self) -> Error {
         corrupt(format!("query {}: an entry leads to no document that can be read", self.core.name()))
+    }
+}
+
+/// Documents with equal values are ordered by when they were made, which is the order of their resource ids, in the direction of the
+/// first path: so clients expect it who put the answers of several partitions together.
+fn tie(created: u64, slots: &[(usize, bool)]) -> [u8; 8] {
+    let is_descending = slots.first().is_some_and(|(_, descending)| *descending);
+    (if is_descending { !created } else { created }).to_be_bytes()
+}
+
+/// A point in the order of sort keys.
+struct Start {
+    key: Vec<u8>,
+    exclude: bool,
+}
+
+impl Start {
+    fn new(resume: &ResumeFilter, slots: &[(usize, bool)]) -> Result<Self, Error> {
+        let refuse = |why: &str| invalid(format!("go on with a query from {:?}: {why}", resume.values));
+        if resume.values.len() != slots.len() {
+            return Err(refuse("its ORDER BY has another number of paths"));
+        }
+        let mut key = Vec::with_capacity(64);
+        for (value, &(_, descending)) in resume.values.iter().zip(slots) {
+            value::encode(&value.as_ref().map_or(Found::Undefined, Found::from), descending, &mut key);
+        }
+        if let Some(rid) = &resume.rid {
+            let created = rid::number(rid).ok_or_else(|| refuse("its rid is none of a document"))?;
+            key.extend(tie(created, slots));
+        }
+        Ok(Self { key, exclude: resume.exclude })
+    }
+
+    fn is_before(&self, key: &[u8]) -> bool {
+        // Without a rid all keys with these values begin as this one.
+        let is_there = key.starts_with(&self.key);
+        if is_there { self.exclude } else { key < self.key.as_slice() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_of_the_order_is_between_its_neighbours_in_both_directions() {
+        let key = |value: f64, created: u64, descending: bool| {
+            let mut key = Vec::new();
+            value::encode(&Found::Number(value), descending, &mut key);
+            key.extend(tie(created, &[(0, descending)]));
+            key
+        };
+        for descending in [false, true] {
+            let start = |rid: Option<u64>, exclude| {
+                let rid = rid.map(|number| rid::document(1, 2, number));
+                let resume = ResumeFilter { values: vec![Some(Value::from(5))], rid, exclude };
+                Start::new(&resume, &[(0, descending)]).unwrap()
+            };
+            let (mut before, mut after) = ((4.0, 6), (6.0, 8));
+            if descending {
+                (before, after) = ((6.0, 8), (4.0, 6));
+            }
+            let is_before = |start: &Start, (value, created)| start.is_before(&key(value, created, descending));
+            for exclude in [false, true] {
+                for start in [start(Some(7), exclude), start(None, exclude)] {
+                    assert!(is_before(&start, before) && !is_before(&start, after));
+                    assert_eq!(is_before(&start, (5.0, 7)), exclude);
+                }
+                assert!(is_before(&start(Some(7), exclude), (5.0, before.1)));
+                assert!(!is_before(&start(Some(7), exclude), (5.0, after.1)));
+                assert_eq!(is_before(&start(None, exclude), (5.0, before.1)), exclude);
+            }
+        }
     }
 }

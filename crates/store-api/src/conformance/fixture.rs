@@ -155,7 +155,7 @@ impl Fixture {
         let mut request = PageRequest::first(items_max);
         for _ in 0..PAGES_MAX {
             let page = self.query_page(scope, query, &request).await;
-            let page = page.unwrap_or_else(|error| panic!("{}: {error}", query.text));
+            let page = page.unwrap_or_else(|error| panic!("{}: {error:?}", query.text));
             results.extend(page.items.iter().map(parse));
             match page.continuation {
                 Some(continuation) => request.continuation = Some(continuation),
