@@ -9,7 +9,8 @@ use feedmill_store_api::{
 use crate::container::Core;
 use crate::database::LocalStore;
 use crate::keys::Version;
-use crate::scan::{self, ResumeFilter, Within};
+use crate::resume::ResumeFilter;
+use crate::scan::{self, Within};
 use crate::split;
 
 /// One physical partition, as the service lists partition key ranges.
