@@ -330,7 +330,7 @@ fn every_test_that_crates_readme_names_exists() {
 }
 
 /// Features that only tests may switch on, as `cargo tree` prints them.
-const TEST_FEATURES: &[&str] = &["feedmill-store-api feature \"conformance\""];
+const TEST_FEATURES: &[&str] = &["feedmill-store-api feature \"conformance\"", "feedmill-engine feature \"mutants\""];
 
 #[test]
 fn what_ships_has_no_test_features() {

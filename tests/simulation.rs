@@ -4,8 +4,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use feedmill_simulation::{Run, Scale, Sink};
+use feedmill_simulation::{Mutant, Run, Scale, Sink};
 
+/// Rules are switched off here that are missed within so many seeds.
+const CHEAP_SEEDS_MAX: u64 = 1_000;
 /// The cores of a runner of CI.
 const THREADS: usize = 2;
 
@@ -49,4 +51,15 @@ fn tiny_worlds_end_as_their_sources_say() {
 #[test]
 fn full_worlds_end_as_their_sources_say() {
     play(Scale::Full, 200);
+}
+
+/// The whole table is measured by `feedmill-simulation --mutants`; these are noticed early.
+#[test]
+fn a_rule_that_is_switched_off_is_noticed() {
+    let cheap: Vec<_> = Mutant::ALL.into_iter().filter(|mutant| mutant.seeds_max <= CHEAP_SEEDS_MAX).collect();
+    assert!(cheap.len() >= 5, "only {cheap:?}");
+    for mutant in cheap {
+        let noticed = (0..mutant.seeds_max).any(|seed| Run::of(mutant, seed).play().is_err());
+        assert!(noticed, "{} seeds without the rule {:?}, and nothing is wrong", mutant.seeds_max, mutant.name);
+    }
 }

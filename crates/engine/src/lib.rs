@@ -19,6 +19,7 @@ pub mod metrics;
 mod operator;
 mod options;
 mod processor;
+mod protection;
 mod range;
 mod retry;
 mod settle;
@@ -41,6 +42,8 @@ pub use lifetime::Lifetime;
 pub use operator::{Adopted, HostRecord, Lag, LeaseRecord, Operator, RewindTo, Unadoptable};
 pub use options::{OnError, Options};
 pub use processor::{Processor, StartFrom};
+#[cfg(feature = "mutants")]
+pub use protection::Protection;
 pub use settle::{
     Act, Address, Basis, ContainerTally, Desired, Difference, DifferenceKind, Expiry, Fields, Judged, LikelyCause,
     Lineage, Options as SettleOptions, Projection, Reader, SettleError, Settler, SourceRef, Tally, Writer,

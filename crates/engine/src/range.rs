@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use feedmill_store_api::Position;
+use feedmill_store_api::{FeedRange, Position};
 use tokio::sync::watch;
 
 use crate::events::Event;
@@ -51,6 +51,8 @@ pub(crate) enum Left {
 /// What a range runs with.
 pub(crate) struct Range {
     pub(crate) context: Arc<Context>,
+    /// Leases of parts of it: somebody began to divide it, or it was made again after it had been divided.
+    pub(crate) parts: Vec<FeedRange>,
     pub(crate) keeper: Keeper,
     pub(crate) stop: Stop,
     pub(crate) orders: watch::Receiver<Order>,
@@ -123,6 +125,9 @@ impl Range {
 
     async fn work(&mut self, lease: HeldLease, known: &Stored, broken: &mut Broken) -> Next {
         let context = Arc::clone(&self.context);
+        if !self.parts.is_empty() {
+            return self.divide(lease, None, "parts of it have leases").await;
+        }
         context.gauge.begins_at(lease.position().map(str::to_owned));
         tracing::info!(range = %context.gauge.name(), position = lease.position(), "reading");
         let (processor, source, range) = context.gauge.place();
@@ -146,7 +151,7 @@ impl Range {
                 self.halt(&reason);
                 self.hold(lease, position).await
             }
-            (Why::Gone(error), Some(lease)) => self.divide(lease, position, &error).await,
+            (Why::Gone(error), Some(lease)) => self.divide(lease, position, &error.to_string()).await,
             (Why::Fenced, _) => Next::End(Left::Fenced),
             (why, _) => {
                 let lost = match why {
@@ -188,19 +193,14 @@ impl Range {
     }
 
     /// Leases for its parts, where it was split.
-    async fn divide(
-        &mut self,
-        lease: HeldLease,
-        position: Option<Position>,
-        error: &feedmill_store_api::Error,
-    ) -> Next {
+    async fn divide(&mut self, lease: HeldLease, position: Option<Position>, reason: &str) -> Next {
         let context = &self.context;
         context.gauge.state(RangeState::Dividing);
-        tracing::info!(range = %context.gauge.name(), reason = %error, "the range was split; its parts get leases");
+        tracing::info!(range = %context.gauge.name(), reason, "the range is divided; its parts get leases");
         let divided = tokio::select! {
             biased;
             () = self.pulse.fenced() => return Next::End(Left::Fenced),
-            divided = self.keeper.divide(&lease, position.as_ref()) => divided,
+            divided = self.keeper.divide(&lease, position.as_ref(), &self.parts) => divided,
         };
         match divided {
             Ok(Divided::Into(parts)) => {

@@ -78,10 +78,10 @@ mod tests {
     #[test]
     fn a_sleep_is_never_too_short_on_the_clock_it_was_measured_with() {
         let world = ManualClock::new(Timestamp::UNIX_EPOCH);
-        let entropy = Entropy::seeded(3);
-        let played = stage::play(&world, Duration::from_secs(100_000), async {
+        let (entropy, at_work) = (Entropy::seeded(3), world.clone());
+        let played = stage::play(&world, Duration::from_secs(100_000), async move {
             for _ in 0..1_000 {
-                let clock = HostClock::new(&world, &Gate::open(), &entropy);
+                let clock = HostClock::new(&at_work, &Gate::open(), &entropy);
                 let (began, wait) = (clock.monotonic(), Duration::from_nanos(entropy.below(1..10_000_000_000)));
                 clock.sleep(wait).await;
                 let slept = clock.monotonic().since(began);
@@ -97,12 +97,13 @@ mod tests {
         let gate = Gate::open();
         let clock = HostClock::new(&world, &gate, &Entropy::seeded(1));
         gate.set_open(false);
-        let played = stage::play(&world, Duration::from_secs(60), async {
+        let at_work = world.clone();
+        let played = stage::play(&world, Duration::from_secs(60), async move {
             let sleeping = tokio::spawn({
                 let clock = clock.clone();
                 async move { clock.sleep(Duration::from_secs(1)).await }
             });
-            world.sleep(Duration::from_secs(30)).await;
+            at_work.sleep(Duration::from_secs(30)).await;
             assert!(!sleeping.is_finished());
             gate.set_open(true);
             sleeping.await.unwrap();

@@ -9,6 +9,7 @@ mod documents;
 mod full;
 mod gate;
 mod host_clock;
+mod mutant;
 mod network;
 mod oracle;
 mod run;
@@ -20,6 +21,7 @@ mod tiny;
 mod trace;
 mod verdict;
 
+pub use mutant::Mutant;
 pub use run::{Run, Scale};
 pub use seed::Seed;
 pub use trace::Sink;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use feedmill_clock::{Clock, SystemClock};
-use feedmill_simulation::{Run, Scale, Sink};
+use feedmill_simulation::{Mutant, Run, Scale, Sink};
 
 /// Plays simulated worlds: the real engine and processors on the real local store, with everything going wrong that may.
 /// A failing seed is printed and can be replayed.
@@ -22,8 +22,15 @@ struct Args {
     #[arg(long)]
     steps: Option<u64>,
     /// Tiny worlds only: one author, two followers, two posts, two hosts.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["mutant", "mutants"])]
     tiny: bool,
+    /// Switches off one rule; its name is one of those that `--mutants` prints.
+    #[arg(long, conflicts_with = "mutants")]
+    mutant: Option<String>,
+    /// Switches off each rule in turn, and prints how many seeds it takes to notice: from `--seed` on, as many as are stated
+    /// for it.
+    #[arg(long, conflicts_with = "seeds")]
+    mutants: bool,
     /// Prints everything that happens: milliseconds, who, what.
     #[arg(long)]
     trace: bool,
@@ -31,11 +38,20 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.mutants {
+        return measure(&args);
+    }
+    let mutant = args.mutant.as_ref().map(|name| Mutant::ALL.into_iter().find(|mutant| mutant.name == name));
+    if let Some(None) = mutant {
+        eprintln!("there is no such rule; --mutants prints them all");
+        return ExitCode::from(2);
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let began = clock.monotonic();
     let (mut failed, mut requests) = (0_u64, 0_u64);
     for seed in args.seed..args.seed.saturating_add(args.seeds) {
-        let mut run = Run::new(if args.tiny { Scale::Tiny } else { Scale::Full }, seed);
+        let scale = if args.tiny { Scale::Tiny } else { Scale::Full };
+        let mut run = mutant.flatten().map_or_else(|| Run::new(scale, seed), |mutant| Run::of(mutant, seed));
         run.steps = args.steps;
         if args.trace {
             run.trace = Sink::Print;
@@ -51,4 +67,20 @@ fn main() -> ExitCode {
     let took = clock.monotonic().since(began);
     println!("{} seeds, {failed} failed, {requests} requests, {took:.1?}", args.seeds);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A row for each rule. Fails where one is missed for longer than it says.
+fn measure(args: &Args) -> ExitCode {
+    println!("| switched off | world | first seed that notices | seeds that notice | of |");
+    println!("|---|---|---|---|---|");
+    let mut missed = false;
+    for mutant in Mutant::ALL {
+        let Mutant { name, scale, seeds_max, .. } = mutant;
+        let seeds = args.seed..args.seed.saturating_add(seeds_max);
+        let noticed: Vec<u64> = seeds.filter(|seed| Run::of(mutant, *seed).play().is_err()).collect();
+        let first = noticed.first().map_or("none".to_owned(), u64::to_string);
+        println!("| {name} | {scale:?} | {first} | {} | {seeds_max} |", noticed.len());
+        missed |= noticed.is_empty();
+    }
+    if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -1,4 +1,4 @@
-use crate::{Failure, Seed, Sink, Story, full, tiny};
+use crate::{Failure, Mutant, Seed, Sink, Story, full, tiny};
 
 /// How much there is in a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,25 +16,34 @@ pub struct Run {
     pub scale: Scale,
     /// Steps of the actors; `None`: as many as the seed says.
     pub steps: Option<u64>,
+    /// The rule that does not hold in this world.
+    pub mutant: Option<Mutant>,
     pub trace: Sink,
 }
 
 impl Run {
     pub fn new(scale: Scale, seed: u64) -> Self {
-        Self { seed: Seed(seed), scale, steps: None, trace: Sink::Nowhere }
+        Self { seed: Seed(seed), scale, steps: None, mutant: None, trace: Sink::Nowhere }
+    }
+
+    /// Of a world that should fail.
+    pub fn of(mutant: Mutant, seed: u64) -> Self {
+        Self { mutant: Some(mutant), ..Self::new(mutant.scale, seed) }
     }
 
     /// Plays it. The same run plays the same way every time.
     pub fn play(&self) -> Result<Story, Failure> {
+        match self.mutant {
+            Some(mutant) => mutant.switched_off(|| self.play_on(mutant.copied())),
+            None => self.play_on(&[]),
+        }
+    }
+
+    fn play_on(&self, copied: &'static [&'static str]) -> Result<Story, Failure> {
+        let drawn = |range| self.steps.unwrap_or_else(|| self.seed.stream("steps").below(range));
         match self.scale {
-            Scale::Tiny => {
-                let steps = self.steps.unwrap_or_else(|| self.seed.stream("steps").below(2..13));
-                tiny::run(self.seed, steps, &self.trace)
-            }
-            Scale::Full => {
-                let steps = self.steps.unwrap_or_else(|| self.seed.stream("steps").below(10..60));
-                full::run(self.seed, steps, &self.trace)
-            }
+            Scale::Tiny => tiny::run(self.seed, drawn(2..25), copied, &self.trace),
+            Scale::Full => full::run(self.seed, drawn(10..60), copied, &self.trace),
         }
     }
 }

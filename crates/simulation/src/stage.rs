@@ -1,11 +1,12 @@
 //! Where everything happens: one thread, and time that moves only when nothing else can.
 
 use std::future::Future;
-use std::pin::pin;
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use feedmill_clock::{Clock, ManualClock};
 use tokio::runtime::Builder;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Why a play did not come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,18 +19,23 @@ pub(crate) enum Stuck {
 
 /// Runs `work` and all it spawns. Whenever nobody can go on, `clock` jumps to the next time that somebody waits for.
 ///
-/// Tasks run in the order in which they were woken, so the order of events follows from the times alone.
-pub(crate) fn play<T>(clock: &ManualClock, limit: Duration, work: impl Future<Output = T>) -> Result<T, Stuck> {
+/// Tasks run in the order in which they were woken, so the order of events follows from the times alone. `work` is one of
+/// them: whoever moves time must not be woken by anything but that nobody can go on.
+pub(crate) fn play<T: Send + 'static>(
+    clock: &ManualClock,
+    limit: Duration,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Stuck> {
     // With an interval that is never reached, whoever yields goes on when the queue of tasks is empty.
     let runtime = Builder::new_current_thread().event_interval(u32::MAX).build();
     let runtime = runtime.expect("a runtime without drivers needs nothing of the system");
     let end = clock.monotonic() + limit;
     runtime.block_on(async {
-        let mut work = pin!(work);
+        let mut work = AbortOnDropHandle::new(tokio::spawn(work));
         loop {
             tokio::select! {
                 biased;
-                done = &mut work => return Ok(done),
+                done = &mut work => return Ok(done.unwrap_or_else(|error| resume_unwind(error.into_panic()))),
                 () = tokio::task::yield_now() => {}
             }
             match clock.next_due() {
@@ -56,10 +62,11 @@ mod tests {
     fn time_jumps_from_event_to_event_and_tasks_run_in_order() {
         let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let done = play(&clock, HOUR, async {
+        let (at_work, noted) = (clock.clone(), Arc::clone(&seen));
+        let done = play(&clock, HOUR, async move {
             let tasks: Vec<_> = [3, 1, 2]
                 .map(|seconds| {
-                    let (clock, seen) = (clock.clone(), Arc::clone(&seen));
+                    let (clock, seen) = (at_work.clone(), Arc::clone(&noted));
                     tokio::spawn(async move {
                         clock.sleep(Duration::from_secs(seconds)).await;
                         seen.lock().push(seconds);
@@ -80,9 +87,10 @@ mod tests {
     fn what_waits_for_nothing_and_what_never_ends_are_told() {
         let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
         assert_eq!(play(&clock, HOUR, std::future::pending::<()>()), Err(Stuck::Deadlock));
-        let endless = async {
+        let at_work = clock.clone();
+        let endless = async move {
             loop {
-                clock.sleep(Duration::from_secs(1)).await;
+                at_work.sleep(Duration::from_secs(1)).await;
             }
         };
         assert_eq!(play::<()>(&clock, HOUR, endless), Err(Stuck::Endless(HOUR)));

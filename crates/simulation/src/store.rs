@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use feedmill_clock::ManualClock;
+use feedmill_clock::{Entropy, ManualClock};
 use feedmill_local_store::LocalStore;
 use feedmill_store_api::{
     ContainerSpec, Database, DocumentId, Operation, PageRequest, PartitionKey, Query, ReadLevel, Scope,
@@ -11,28 +11,56 @@ use feedmill_store_api::{
 use serde_json::Value;
 
 use crate::documents::Source;
+use crate::network::Replicas;
+use crate::seed::Chance;
+
+/// More are of no use to a world of a few keys.
+const PARTITIONS_MAX: usize = 4;
 
 /// The store of a world.
 #[derive(Clone)]
 pub(crate) struct Store {
     pub(crate) database: Arc<dyn Database>,
+    pub(crate) replicas: Replicas,
+    local: LocalStore,
 }
+
+const DATABASE: &str = "world";
 
 impl Store {
     pub(crate) async fn new(clock: &ManualClock, containers: impl IntoIterator<Item = ContainerSpec>) -> Self {
         let options = feedmill_local_store::Options::default();
         let store = LocalStore::memory(options, Arc::new(clock.clone()));
-        let database = store.database("world").await.expect("memory does not fail");
+        let database = store.database(DATABASE).await.expect("memory does not fail");
         for spec in containers {
             database.provision(&spec).await.expect("memory does not fail");
         }
-        Self { database }
+        Self { database, replicas: Replicas::new(clock), local: store }
+    }
+
+    /// Splits one of the container's partitions, or merges two neighbours. What came of it, for the trace.
+    pub(crate) async fn reshape(&self, container: &str, chance: &Entropy) -> String {
+        let partitions = self.local.partitions(DATABASE, container).expect("every world provisions what it reshapes");
+        let ranges: Vec<_> = partitions.into_iter().map(|partition| partition.range).collect();
+        if ranges.len() < PARTITIONS_MAX && chance.happens(if ranges.len() > 1 { 0.5 } else { 1.0 }) {
+            let range = chance.one_of(&ranges);
+            return match self.local.split(DATABASE, container, range).await {
+                Ok(parts) => format!("splits {range} of {container} into {} and {}", parts[0], parts[1]),
+                Err(error) => format!("cannot split {range} of {container}: {error}"),
+            };
+        }
+        let pair = *chance.one_of(&ranges.windows(2).collect::<Vec<_>>());
+        match self.local.merge(DATABASE, container, &pair[0], &pair[1]).await {
+            Ok(whole) => format!("merges {} and {} of {container} to {whole}", pair[0], pair[1]),
+            Err(error) => format!("cannot merge {} and {} of {container}: {error}", pair[0], pair[1]),
+        }
     }
 
     pub(crate) async fn put(&self, source: &Source) {
         let container = self.database.container(source.container).await.expect("every play provisions what it writes");
         let operation = Operation::Upsert { id: source.id.clone(), body: source.body.clone() };
-        container.write(&source.key, operation).await.expect("the actors write sound documents");
+        let written = container.write(&source.key, operation).await.expect("the actors write sound documents");
+        self.replicas.landed(&*container, &source.key, &source.id, &written.session);
     }
 
     /// A person marks what they were told as read, if it is there: one step, on the version they saw.
@@ -51,7 +79,8 @@ impl Store {
             body: bytes::Bytes::from(body.to_string()),
             if_match: Some(document.etag),
         };
-        container.write(&key, operation).await.expect("nothing happens between the read and the write");
+        let written = container.write(&key, operation).await.expect("nothing happens between the read and the write");
+        self.replicas.landed(&*container, &key, id, &written.session);
         true
     }
 

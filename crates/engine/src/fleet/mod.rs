@@ -33,6 +33,7 @@ use crate::lag::{Gauge, Status};
 use crate::lease::{Expiry, Keeper, Lost, Owner, Weights};
 use crate::lifetime::{Participant, Round};
 use crate::limits::{EXPECTING_INTERVAL, EXPECTING_MAX, LISTING_ITEMS, WEIGHTS_ANNOUNCED_MAX};
+use crate::protection::Protection;
 use crate::range::{Begin, Left, Order, Range};
 use crate::shutdown::Stop;
 use crate::worker::{Context, Shared};
@@ -67,6 +68,9 @@ pub(crate) struct Fleet {
     crew: Crew,
     /// The last epoch in which each lease was worked on: a later one of ours was handed to us.
     worked: BTreeMap<String, u64>,
+    /// Up to which return of this host the table was followed since. What was handed to us before that others may be taking
+    /// as a dead host's.
+    followed_since_return: u64,
     list_at: Monotonic,
     expecting: Option<Expecting>,
     rest: Rest,
@@ -105,6 +109,8 @@ impl Fleet {
             members.into_iter().map(|member| (member.keeper.prefix().to_owned(), member)).collect();
         let options = &shared.options;
         let participant = shared.rounds.participant();
+        // A new life is nobody whom others may have counted as dead.
+        let followed_since_return = shared.pulse.returns();
         Self {
             view: View::new(members.keys().cloned()),
             expiry: Expiry::new(options.heartbeat_expiry, options.heartbeat_interval * 2),
@@ -122,6 +128,7 @@ impl Fleet {
             weights: Weights::default(),
             crew: Crew::default(),
             worked: BTreeMap::new(),
+            followed_since_return,
             expecting: None,
             rest: Rest::default(),
             rests: watch::Sender::new(false),
@@ -188,14 +195,18 @@ impl Fleet {
 
     /// A heartbeat of ours succeeded or failed.
     async fn beat(&mut self) -> Result<(), EngineError> {
-        let now = self.shared.clock.monotonic();
-        if !self.shared.pulse.allows(now) {
+        let (now, returns) = (self.shared.clock.monotonic(), self.shared.pulse.returns());
+        let beating = self.shared.pulse.beating_since().is_some();
+        if !beating && !Protection::OwnHeartbeats.holds() {
+            self.expiry.watch(now);
+        } else if !self.shared.pulse.allows(now) {
             // Others count us as dead; when we come back, everybody may just be coming back.
             self.expiry.begin_anew();
-        } else if self.shared.pulse.beating_since().is_none() {
+        } else if !beating {
             self.expiry.look_away();
-        } else {
-            self.follow().await?;
+        } else if self.follow().await? && self.followed_since_return < returns {
+            self.carry_out()?;
+            self.followed_since_return = returns;
         }
         Ok(())
     }
@@ -262,9 +273,9 @@ impl Fleet {
         }
     }
 
-    /// What changed in the lease container since the last look: one request.
-    async fn follow(&mut self) -> Result<(), EngineError> {
-        let Some(follow) = &mut self.follow else { return Ok(()) };
+    /// What changed in the lease container since the last look: one request. Whether it came through.
+    async fn follow(&mut self) -> Result<bool, EngineError> {
+        let Some(follow) = &mut self.follow else { return Ok(false) };
         let limit = self.shared.options.heartbeat_interval;
         match timeout(&*self.shared.clock, limit, follow.changes()).await {
             Some(Ok(changes)) => {
@@ -279,13 +290,14 @@ impl Fleet {
                 if error.kind() == ErrorKind::Gone {
                     self.list_at = self.shared.clock.monotonic();
                 }
-                return Ok(());
+                return Ok(false);
             }
-            None => return Ok(()),
+            None => return Ok(false),
         }
         self.expiry.watch(self.shared.clock.monotonic());
         self.confirm().await;
-        self.learned()
+        self.learned()?;
+        Ok(true)
     }
 
     /// A lease that runs here was written; a stranger's hand ends its work here.
@@ -361,12 +373,13 @@ impl Fleet {
         }
         self.weigh(now);
         let duties = self.duties();
+        let just_returned = self.followed_since_return < self.shared.pulse.returns();
         for (lease, order) in duties.orders {
             self.crew.order(&lease, order);
         }
         let mut loads = BTreeMap::new();
         for (lease, given) in duties.starts {
-            self.start(&lease, given, &mut loads);
+            self.start(&lease, given && !just_returned, &mut loads);
         }
         self.expect(duties.expected, now);
         let settled = duties.settled;
@@ -479,6 +492,7 @@ impl Fleet {
         let (sender, orders) = watch::channel(Order::Work);
         let range = Range {
             context: Arc::new(context),
+            parts: self.view.parts(id, stored.lease.range()),
             keeper: member.keeper.clone(),
             stop: self.stop.clone(),
             orders,

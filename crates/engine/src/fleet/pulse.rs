@@ -5,6 +5,8 @@ use std::time::Duration;
 use feedmill_clock::Monotonic;
 use tokio::sync::watch;
 
+use crate::protection::Protection;
+
 /// Clones are one host's.
 #[derive(Clone, Debug)]
 pub(crate) struct Pulse(watch::Sender<State>);
@@ -16,6 +18,8 @@ struct State {
     fenced: bool,
     /// Heartbeats that succeeded so far.
     beats: u64,
+    /// How many of them came when the time of the one before was over: others may have counted us as dead.
+    returns: u64,
     /// Whether the last attempt did, and when it was sent.
     beating: Option<Monotonic>,
 }
@@ -32,12 +36,15 @@ impl Pulse {
     }
 
     fn new(until: Option<Monotonic>) -> Self {
-        Self(watch::Sender::new(State { until, fenced: false, beats: 0, beating: None }))
+        Self(watch::Sender::new(State { until, fenced: false, beats: 0, returns: 0, beating: None }))
     }
 
     /// A heartbeat sent at `sent_at` was taken; others wait for us until well after `sent_at + good_for`.
     pub(crate) fn beat(&self, sent_at: Monotonic, good_for: Duration) {
+        let good_for = if Protection::Deadline.holds() { good_for } else { Duration::from_secs(u32::MAX.into()) };
         self.0.send_modify(|state| {
+            let is_over = state.until.is_some_and(|until| until < sent_at);
+            state.returns += u64::from(is_over || state.fenced);
             state.until = Some(sent_at + good_for);
             state.fenced = false;
             state.beats += 1;
@@ -65,6 +72,11 @@ impl Pulse {
 
     pub(crate) fn until(&self) -> Option<Monotonic> {
         self.0.borrow().until
+    }
+
+    /// How often this host came back after others may have counted it as dead.
+    pub(crate) fn returns(&self) -> u64 {
+        self.0.borrow().returns
     }
 
     pub(crate) fn is_alone(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use feedmill_store_api::{Document, ETag};
+use feedmill_store_api::{Document, ETag, FeedRange};
 use serde::Deserialize;
 
 use super::heartbeat::{self, Heartbeat};
@@ -83,6 +83,16 @@ impl View {
         self.leases.iter().map(|(id, stored)| (id.as_str(), stored))
     }
 
+    /// Ranges of leases over parts of this one's range.
+    pub(crate) fn parts(&self, id: &str, range: &FeedRange) -> Vec<FeedRange> {
+        // Ids are in the order of the ranges' beginnings.
+        let prefix = prefix_of(id).unwrap_or_default();
+        let within = format!("{prefix}..{}", range.min())..format!("{prefix}..{}", range.max());
+        let others = self.leases.range(within).filter(|(other, _)| *other != id);
+        let ranges = others.map(|(_, stored)| stored.lease.range().clone()).filter(|other| other != range);
+        ranges.filter(|other| range.min() <= FeedRange::min(other) && FeedRange::max(other) <= range.max()).collect()
+    }
+
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &Heartbeat> {
         self.hosts.values()
     }
@@ -108,4 +118,27 @@ pub(crate) fn prefix_of(lease: &str) -> Option<&str> {
 /// Of a lease's id.
 pub(crate) fn token_of(lease: &str) -> &str {
     lease.rsplit_once("..").map_or(lease, |(_, token)| token)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn parts_of_a_range_are_those_within_it_that_are_not_the_whole() {
+        let mut view = View::new(["p".to_owned(), "q".to_owned()]);
+        let range = |min: &str, max: &str| FeedRange::new(min, max).unwrap();
+        let all = [("p", "", "20"), ("p", "", "10"), ("p", "10", "18"), ("p", "18", "30"), ("q", "", "10")];
+        for (prefix, min, max) in all {
+            let id = format!("{prefix}..{min}-{max}");
+            let lease = json!({"id": id, "LeaseToken": "t", "FeedRange": {"Range": range(min, max)}});
+            view.apply(&ETag::new("1"), &Bytes::from(lease.to_string())).unwrap();
+        }
+        assert_eq!(view.parts("p..-20", &range("", "20")), [range("", "10"), range("10", "18")]);
+        assert_eq!(view.parts("p..10-18", &range("10", "18")), []);
+        assert_eq!(view.parts("q..-10", &range("", "10")), []);
+    }
 }

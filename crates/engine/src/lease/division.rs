@@ -7,6 +7,7 @@ use super::error::Error;
 use super::held::HeldLease;
 use super::keeper::Keeper;
 use super::topology;
+use crate::protection::Protection;
 
 /// What became of a range that the store no longer reads as one.
 pub(crate) enum Divided {
@@ -22,10 +23,21 @@ impl Keeper {
     /// Every step may be done again by whoever comes after a crash: a part that is there already stays as it is, and is
     /// never behind what the whole has settled. The whole goes last, because between two owners nothing else says that
     /// the keys of a part belong to anybody.
-    pub(crate) async fn divide(&self, held: &HeldLease, position: Option<&Position>) -> Result<Divided, Error> {
+    ///
+    /// `begun`: parts that have leases already, whatever the store's ranges are by now: between them and the whole nothing
+    /// may stay that both cover.
+    pub(crate) async fn divide(
+        &self,
+        held: &HeldLease,
+        position: Option<&Position>,
+        begun: &[FeedRange],
+    ) -> Result<Divided, Error> {
         let stored = held.stored();
-        let ranges = self.ranges().await?;
-        let parts = topology::parts(stored.lease.range(), &ranges);
+        let parts = if begun.is_empty() {
+            topology::parts(stored.lease.range(), &self.ranges().await?)
+        } else {
+            topology::completed(stored.lease.range(), begun)
+        };
         if parts.len() < 2 {
             return Ok(Divided::Whole);
         }
@@ -33,6 +45,9 @@ impl Keeper {
             Some(position) => FeedStart::Position(position.clone()),
             None => held.start_again(),
         };
+        if !Protection::PartsBeforeRemoval.holds() {
+            self.table.remove(stored).await?;
+        }
         for part in &parts {
             self.table.create(self.part(stored, part.clone(), &start)?).await?;
         }

@@ -56,6 +56,11 @@ pub(crate) struct LeaseDocument {
 impl LeaseDocument {
     /// A version-1 lease that nobody owns yet. `start` must not be `Now`: what is stored must mean the same tomorrow.
     pub(super) fn new(prefix: &str, range: FeedRange, start: &FeedStart, partition_key: bool) -> Result<Self, Error> {
+        Ok(Self::without_start(prefix, range, partition_key)?.starting(start))
+    }
+
+    /// A version-1 lease that nobody owns and whose start nobody knows, as .NET makes them.
+    pub(super) fn without_start(prefix: &str, range: FeedRange, partition_key: bool) -> Result<Self, Error> {
         let token = range.token();
         let id = DocumentId::new(format!("{prefix}..{token}")).map_err(|source| Error::Id {
             prefix: prefix.to_owned(),
@@ -76,7 +81,7 @@ impl LeaseDocument {
         fields.insert(TIMESTAMP.to_owned(), Value::Null);
         fields.insert(MODE.to_owned(), MODE_INCREMENTAL.into());
         let key = PartitionKey::from(id.as_str());
-        Ok(Self { id, key, range, fields }.starting(start))
+        Ok(Self { id, key, range, fields })
     }
 
     /// Of a part of this one's range, free, with what others keep in its properties.

@@ -12,6 +12,7 @@ use super::table::{Replaced, Table};
 use super::topology::{self, Coverage};
 use crate::StartFrom;
 use crate::limits::TAKING_AT_ONCE;
+use crate::protection::Protection;
 use crate::retry::is_outage;
 
 /// The leases of one processor over one source.
@@ -49,8 +50,12 @@ impl Keeper {
         if coverage.is_whole() && is_old {
             return Ok(leases);
         }
-        // A listing is no snapshot: while a range is being split it may show neither the whole nor its parts.
-        let coverage = if is_old { self.look().await?.1 } else { coverage };
+        let coverage = if is_old {
+            // A listing is no snapshot: while a range is being split it may show neither the whole nor its parts.
+            self.look().await?.1
+        } else {
+            self.first(&leases).await?
+        };
         self.repair(&coverage, is_old).await?;
         if !is_old {
             self.table.mark().await?;
@@ -64,24 +69,33 @@ impl Keeper {
         // round it would look like a gap.
         let ranges = self.ranges().await?;
         let leases = self.table.list().await?;
-        let covered: Vec<_> = leases.iter().map(|stored| stored.lease.range().clone()).collect();
-        let coverage = topology::cover(&ranges, &covered);
+        let coverage = topology::cover(&ranges, &covered(&leases));
         Ok((leases, coverage))
+    }
+
+    /// What the first leases shall cover that these do not.
+    async fn first(&self, leases: &[Stored]) -> Result<Coverage, Error> {
+        let ranges = self.ranges().await?.into_iter();
+        let cut = ranges.flat_map(|range| topology::cut(&range, self.ranges_per_partition)).collect();
+        let agreed = self.table.agree(cut).await?;
+        Ok(topology::cover(&agreed, &covered(leases)))
     }
 
     async fn repair(&self, coverage: &Coverage, is_old: bool) -> Result<(), Error> {
         self.report(coverage, is_old);
         for range in &coverage.missing {
-            let parts = if is_old { vec![range.clone()] } else { topology::cut(range, self.ranges_per_partition) };
             let start = match self.start {
                 // A lease was lost. Between it and now nobody knows what was delivered, so all of it is.
                 StartFrom::Now if is_old => FeedStart::Beginning,
                 start => self.resolve(start, range).await?,
             };
-            for part in parts {
-                let lease = LeaseDocument::new(&self.table.prefix, part, &start, self.table.by_partition_key())?;
-                self.table.create(lease).await?;
-            }
+            let (prefix, by_partition_key) = (&self.table.prefix, self.table.by_partition_key());
+            let lease = if Protection::StoredStart.holds() {
+                LeaseDocument::new(prefix, range.clone(), &start, by_partition_key)?
+            } else {
+                LeaseDocument::without_start(prefix, range.clone(), by_partition_key)?
+            };
+            self.table.create(lease).await?;
         }
         Ok(())
     }
@@ -102,7 +116,10 @@ impl Keeper {
             // A lease of .NET that never had a checkpoint: its start is stored before the first delivery too.
             None => self.resolve(self.start, stored.lease.range()).await?,
         };
-        let wanted = stored.lease.clone().taken_by(&self.table.owner).starting(&start);
+        let mut wanted = stored.lease.clone().taken_by(&self.table.owner);
+        if Protection::StoredStart.holds() {
+            wanted = wanted.starting(&start);
+        }
         match self.table.replace(&stored, wanted.clone()).await {
             Replaced::Written(stored, _) => Ok(self.held(stored, start)),
             Replaced::Refused(found) => Ok(Taken::Others(found.map(Box::new))),
@@ -169,4 +186,8 @@ impl Keeper {
             tracing::error!(%prefix, source, %one, %other, "leases overlap; their changes are delivered twice");
         }
     }
+}
+
+fn covered(leases: &[Stored]) -> Vec<FeedRange> {
+    leases.iter().map(|stored| stored.lease.range().clone()).collect()
 }

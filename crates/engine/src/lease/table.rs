@@ -12,6 +12,7 @@ use serde_json::json;
 use super::document::{LeaseDocument, Owner, Stored};
 use super::error::Error;
 use crate::limits::LISTING_ITEMS;
+use crate::protection::Protection;
 use crate::retry::{Patience, is_outage};
 
 /// A place for the leases that share a prefix. Clones are the same place.
@@ -135,6 +136,7 @@ impl Table {
             Err(error) if !matches!(error.kind(), ErrorKind::Precondition | ErrorKind::NotFound) => {
                 Replaced::Failed(error)
             }
+            _ if !Protection::ReadBack.holds() => Replaced::Refused(None),
             refused => {
                 // The adapter may have tried twice: the first attempt wrote, and the second met what it wrote.
                 let doubtful = refused.is_err_and(|error| error.applied() == Applied::Perhaps);
@@ -147,16 +149,45 @@ impl Table {
                         Replaced::Written(found, RequestCharge::ZERO)
                     }
                     Ok(found) => Replaced::Refused(found),
+                    // Until somebody has looked, it may still be our own.
+                    Err(error) if doubtful => Replaced::Failed(error.perhaps_applied()),
                     Err(error) => Replaced::Failed(error),
                 }
             }
         }
     }
 
+    /// For which ranges the first leases are made: what was written down first counts. Hosts that begin together while the
+    /// source is being split would otherwise make leases that overlap.
+    pub(super) async fn agree(&self, ranges: Vec<FeedRange>) -> Result<Vec<FeedRange>, Error> {
+        let (id, key) = self.beside("ranges")?;
+        let mut agreed = json!({"id": id.as_str(), "ranges": ranges});
+        if self.by_partition_key() {
+            agreed["partitionKey"] = id.as_str().into();
+        }
+        self.create_document(&key, &id, Bytes::from(agreed.to_string())).await?;
+        let attempted = format!("read {id} in {}", self.container.name());
+        let read = self.patience.outlast(&attempted, || self.container.read(&key, &id, &ReadLevel::Quorum)).await;
+        #[derive(serde::Deserialize)]
+        struct Agreed {
+            ranges: Vec<FeedRange>,
+        }
+        match read.map_err(Error::store(&attempted))?.0 {
+            Some(found) => Ok(found.parse::<Agreed>().map_err(Error::store(attempted))?.ranges),
+            // Somebody removed it just now: then nobody has agreed on anything else.
+            None => Ok(ranges),
+        }
+    }
+
     fn marker(&self) -> Result<(DocumentId, PartitionKey), Error> {
-        let id = DocumentId::new(format!("{}.info", self.prefix)).map_err(|source| Error::Id {
+        self.beside("info")
+    }
+
+    /// A document of this name about all leases, outside `{prefix}..`.
+    fn beside(&self, name: &str) -> Result<(DocumentId, PartitionKey), Error> {
+        let id = DocumentId::new(format!("{}.{name}", self.prefix)).map_err(|source| Error::Id {
             prefix: self.prefix.to_string(),
-            token: "info".to_owned(),
+            token: name.to_owned(),
             source,
         })?;
         let key = PartitionKey::from(id.as_str());

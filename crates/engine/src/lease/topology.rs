@@ -25,6 +25,16 @@ pub(crate) fn parts(lease: &FeedRange, ranges: &[FeedRange]) -> Vec<FeedRange> {
     overlapping.filter_map(part).collect()
 }
 
+/// These parts of `lease`, and what is missing between them.
+pub(super) fn completed(lease: &FeedRange, parts: &[FeedRange]) -> Vec<FeedRange> {
+    let mut parts = parts.to_vec();
+    parts.sort();
+    let missing = gaps(lease, &parts);
+    parts.extend(missing);
+    parts.sort();
+    parts
+}
+
 /// `range` in `count` parts of about the same number of keys; fewer where it is too narrow.
 ///
 /// Effective keys are spread evenly over 128 bits of which the two highest are 0, so bounds are counted in the first 64.
@@ -105,6 +115,14 @@ mod tests {
 
     fn ranges(texts: &[&str]) -> Vec<FeedRange> {
         texts.iter().map(|text| range(text)).collect()
+    }
+
+    #[test]
+    fn parts_that_somebody_began_with_are_completed_to_the_whole() {
+        let completed = |parts: &[&str]| super::completed(&range("10-30"), &ranges(parts));
+        assert_eq!(completed(&["10-18"]), ranges(&["10-18", "18-30"]));
+        assert_eq!(completed(&["18-20", "25-30"]), ranges(&["10-18", "18-20", "20-25", "25-30"]));
+        assert_eq!(completed(&["10-20", "20-30"]), ranges(&["10-20", "20-30"]));
     }
 
     fn check(feed: &[&str], leases: &[&str], missing: &[&str], overlapping: &[(&str, &str)]) {

@@ -2,8 +2,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use feedmill_clock::Monotonic;
 use feedmill_store_api::{
     Document, DocumentId, ETag, PageRequest, PartitionKey, Query, QueryPage, ReadLevel, RequestCharge, Scope,
+    SessionToken,
 };
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -12,6 +14,7 @@ use super::settler::SettleError;
 use super::tally::{ContainerTally, Tally};
 use super::writer::{Opened, Writer};
 use crate::Delivery;
+use crate::protection::Protection;
 
 /// Ids of one `read_many` request.
 const IDS_MAX: usize = 100;
@@ -26,12 +29,14 @@ pub struct Reader<'a> {
     pub(super) writer: &'a Writer,
     /// None for an operator, whose reads are all quorum reads.
     delivery: Option<&'a Delivery>,
+    /// Nothing was read before.
+    pub(super) made_at: Monotonic,
     tally: Mutex<Tally>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(writer: &'a Writer, delivery: Option<&'a Delivery>) -> Self {
-        Self { writer, delivery, tally: Mutex::default() }
+        Self { writer, delivery, made_at: writer.clock().monotonic(), tally: Mutex::default() }
     }
 
     /// The document as it is now; `None` when there is none.
@@ -177,8 +182,13 @@ impl<'a> Reader<'a> {
             Some(delivery) if *container == *delivery.container && *key == delivery.key => {
                 ReadLevel::Session(delivery.session.clone())
             }
-            _ => ReadLevel::Quorum,
+            _ => Self::fresh(),
         }
+    }
+
+    /// As new as everything that is acknowledged.
+    pub(super) fn fresh() -> ReadLevel {
+        if Protection::QuorumRead.holds() { ReadLevel::Quorum } else { ReadLevel::Session(SessionToken(String::new())) }
     }
 }
 

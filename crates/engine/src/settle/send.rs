@@ -9,6 +9,7 @@ use feedmill_store_api::{BatchOutcome, Error, ErrorKind, Operation, PartitionKey
 use super::reader::Reader;
 use super::settler::SettleError;
 use super::writer::Opened;
+use crate::protection::Protection;
 
 /// Attempts at one request before its failure is the delivery's.
 const ATTEMPTS_MAX: u32 = 4;
@@ -91,7 +92,7 @@ async fn request(
     loop {
         let permit = writer.window().enter().await;
         let sent_at = writer.clock().monotonic();
-        if sent_at.since(read_at) > writer.options().settle_max {
+        if sent_at.since(read_at) > writer.options().settle_max && Protection::SettleMax.holds() {
             return Ok(Sent::Late);
         }
         if !writer.pulse().allows(sent_at) {

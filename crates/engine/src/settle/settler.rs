@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use feedmill_store_api::{Document, DocumentId, PartitionKey, ReadLevel};
+use feedmill_store_api::{Document, DocumentId, PartitionKey};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::decide::{self, Context};
@@ -10,6 +10,7 @@ use super::send::{self, Prepared};
 use super::tally::Tally;
 use super::writer::{Opened, Writer};
 use crate::Delivery;
+use crate::protection::Protection;
 
 /// Targets settled together: bounds the memory of a settlement, whatever the number of targets.
 pub(super) const TARGETS_MAX: usize = 2_000;
@@ -67,6 +68,7 @@ impl<'a> Settler<'a> {
             let mut left: Vec<usize> = (0..targets.len()).collect();
             if let Some(sources) = &named_from
                 && opened.expects_absence()
+                && self.tombstones_outlive_us()
             {
                 left = self.create(projection, &opened, targets, sources).await?;
                 if !left.is_empty() {
@@ -139,6 +141,12 @@ impl<'a> Settler<'a> {
     ) -> Result<Vec<usize>, SettleError> {
         let read_at = self.writer().clock().monotonic();
         let context = self.context(opened)?;
+        let read_before = if Protection::TargetBeforeSources.holds() {
+            None
+        } else {
+            let wanted: Vec<P::Target> = left.iter().map(|&index| targets[index].clone()).collect();
+            Some(projection.read(&wanted, &self.reader).await?)
+        };
         // Several targets that are one are settled once.
         let mut keys: BTreeMap<PartitionKey, BTreeMap<DocumentId, usize>> = BTreeMap::new();
         for index in left {
@@ -148,7 +156,7 @@ impl<'a> Settler<'a> {
         let groups: Vec<_> = stream::iter(keys)
             .map(|(key, ids)| async move {
                 let (ids, indexes): (Vec<_>, Vec<_>) = ids.into_iter().unzip();
-                let found = self.reader.read_many_at(opened, &key, &ids, &ReadLevel::Quorum).await?;
+                let found = self.reader.read_many_at(opened, &key, &ids, &Reader::fresh()).await?;
                 Ok::<_, SettleError>((key, ids, indexes, found))
             })
             .buffered(KEYS_AT_ONCE)
@@ -181,14 +189,17 @@ impl<'a> Settler<'a> {
             self.reader.record(opened.container.name(), |tally| tally.skipped += skipped);
             return Ok(Vec::new());
         }
-        let sources = projection.read(&wanted, &self.reader).await?;
+        let sources = match read_before {
+            Some(sources) => sources,
+            None => projection.read(&wanted, &self.reader).await?,
+        };
 
         let mut ready = Vec::with_capacity(open.len());
         for (key, unsettled) in open {
             let mut writes = Vec::new();
             for (id, index, current) in unsettled {
-                let desired =
-                    projection.compute(&targets[index], &sources, current.as_ref()).map_err(SettleError::Invalid)?;
+                let carried = current.as_ref().filter(|_| Protection::PersonsFields.holds());
+                let desired = projection.compute(&targets[index], &sources, carried).map_err(SettleError::Invalid)?;
                 let address = super::Address { key: key.clone(), id };
                 match decide::write(&context, address, &desired, current.as_ref())? {
                     Some(operation) => writes.push(Prepared { target: index, operation }),
@@ -229,6 +240,13 @@ impl<'a> Settler<'a> {
         let Some(known) = known else { return Ok(false) };
         let desired = projection.compute(target, known, Some(current)).map_err(SettleError::Invalid)?;
         decide::is_settled(&desired, current)
+    }
+
+    /// Whether a tombstone that was written since our first read is still there: only then absence says that nobody
+    /// settled in between.
+    fn tombstones_outlive_us(&self) -> bool {
+        let age = self.writer().clock().monotonic().since(self.reader.made_at);
+        age < self.writer().options().tombstone_ttl / 2 || !Protection::SettleMax.holds()
     }
 
     fn writer(&self) -> &Writer {

@@ -233,7 +233,8 @@ async fn a_run_again_on_the_same_store_delivers_nothing() {
     let (handler, seen) = Scripted::accepting();
     assert_eq!(world.until_caught_up(handler).await.delivered, 0);
     assert_eq!(seen.calls(), 0);
-    assert!(world.spy.count(|request| matches!(request.kind, Kind::Write(Operation::Create { .. }))) == 3);
+    // Two leases, what they were agreed to be, and that they are made.
+    assert_eq!(world.spy.count(|request| matches!(request.kind, Kind::Write(Operation::Create { .. }))), 4);
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ pub(super) enum Fate {
     Settled(Duration),
     /// The range must halt before it.
     Halt(String),
+    /// This host may not work now: others may have the lease.
+    Fenced,
 }
 
 /// A place among the deliveries that run; given up while a faulty one waits, so that it holds up its own key alone.
@@ -68,6 +70,10 @@ pub(super) async fn deliver(context: &Context, delivery: Delivery, mut slot: Slo
     let mut parts = vec![part(changes)];
     while let Some(delivery) = parts.pop() {
         let began = context.clock.monotonic();
+        // Whoever was frozen while it waited finds out here, before it is told.
+        if !context.pulse.allows(began) {
+            return Fate::Fenced;
+        }
         match attempt(context, &delivery).await {
             Ok(outcome) => {
                 let this = context.clock.monotonic().since(began);

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use feedmill_store_api::Position;
 
+use crate::protection::Protection;
+
 /// A page's number, in feed order, within one worker's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PageNumber(u64);
@@ -54,6 +56,11 @@ impl Progress {
             last = self.pages.pop_front();
             self.first += 1;
             count += 1;
+        }
+        if !Protection::FirstGap.holds()
+            && let Some(page) = self.pages.iter().rfind(|page| page.left == 0)
+        {
+            return Some((count, page.end.clone()));
         }
         last.map(|page| (count, page.end))
     }

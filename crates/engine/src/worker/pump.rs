@@ -300,6 +300,7 @@ impl Pump {
         let took = match done.fate {
             Fate::Settled(took) => took,
             Fate::Halt(reason) => return Some(Why::Halted(reason)),
+            Fate::Fenced => return Some(Why::Fenced),
         };
         let now = self.context.clock.monotonic();
         if let Some((key, ticket)) = &done.lane {

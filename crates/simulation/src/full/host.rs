@@ -5,12 +5,13 @@ use feedmill_clock::{Entropy, ManualClock};
 use feedmill_engine::{Engine, EngineError, Lifetime, Options, Parts, Processor, StartFrom, Summary};
 use feedmill_store_api::Database;
 use futures::FutureExt;
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::gate::Gate;
 use crate::host_clock::HostClock;
-use crate::network::{FaultyDatabase, Link, Network};
+use crate::network::{Cut, FaultyDatabase, Link, Network, Reach};
 use crate::oracle::Rules;
 use crate::seed::{Chance, Seed};
 use crate::store::Store;
@@ -20,14 +21,16 @@ use crate::{Failure, tiny};
 /// A process with an engine in it.
 pub(super) struct Host {
     name: &'static str,
-    /// What it calls the account.
-    account: String,
+    /// What it calls the account: hosts of one fleet call it the same.
+    pub(super) account: String,
     pub(super) clock: HostClock,
     gate: Gate,
+    reach: Reach,
     chance: Entropy,
     rules: Rules,
     trace: Trace,
     options: Options,
+    start: StartFrom,
     feeds: feedmill_user_feed::Options,
     life: Option<Life>,
     lives: u32,
@@ -36,31 +39,39 @@ pub(super) struct Host {
 struct Life {
     run: AbortOnDropHandle<Result<Summary, EngineError>>,
     stop: CancellationToken,
+    /// Listens to what the engine tells.
+    _ear: AbortOnDropHandle<()>,
+}
+
+/// What hosts are told of the world.
+pub(super) struct Setting<'a> {
+    pub(super) one_fleet: bool,
+    pub(super) start: StartFrom,
+    pub(super) seed: Seed,
+    pub(super) clock: &'a ManualClock,
+    pub(super) rules: &'a Rules,
+    pub(super) trace: &'a Trace,
 }
 
 impl Host {
-    pub(super) fn new(
-        name: &'static str,
-        one_fleet: bool,
-        seed: Seed,
-        clock: &ManualClock,
-        rules: &Rules,
-        trace: &Trace,
-    ) -> Self {
+    pub(super) fn new(name: &'static str, setting: &Setting<'_>) -> Self {
+        let &Setting { one_fleet, start, seed, clock, rules, trace } = setting;
         let (gate, chance) = (Gate::open(), seed.stream(name));
         let clock = HostClock::new(clock, &gate, &chance);
         let account = if one_fleet { "account" } else { name }.to_owned();
         // Members of a fleet have the same settings.
         let options = options(&seed.stream(&format!("options of {account}")));
         let feeds = tiny::feeds(&seed.stream("feeds"));
-        let (rules, trace) = (rules.clone(), trace.clone());
-        Self { name, account, clock, gate, chance, rules, trace, options, feeds, life: None, lives: 0 }
+        let (reach, rules, trace) = (Reach::default(), rules.clone(), trace.clone());
+        let (life, lives) = (None, 0);
+        Self { name, account, clock, gate, reach, chance, rules, trace, options, start, feeds, life, lives }
     }
 
     pub(super) fn start(&mut self, store: &Store, network: &Network) {
         self.lives += 1;
-        self.trace.say(self.name, || format!("starts life {}", self.lives));
-        let link = Link::new(network, self.name, &self.gate);
+        let life = format!("{} {}", self.name, self.lives);
+        self.trace.say(&life, || "starts".to_owned());
+        let link = Link::new(network, &life, &self.gate, &self.reach);
         let database: Arc<dyn Database> = Arc::new(FaultyDatabase::new(&store.database, &link).called(&self.account));
         let mut engine = Engine::new(Parts {
             database,
@@ -70,13 +81,25 @@ impl Host {
             exclusive: false,
             options: self.options.clone(),
         });
-        let life = format!("{} {}", self.name, self.lives);
-        for processor in processors(&self.feeds) {
-            engine.add(self.rules.watched(processor, &self.account, &life));
+        for mut processor in processors(&self.feeds) {
+            processor.start = self.start;
+            let at_once_max = self.options.deliveries_in_flight_max;
+            engine.add(self.rules.watched(processor, &self.account, &life, at_once_max));
         }
+        let mut events = engine.events();
+        let (rules, account) = (self.rules.clone(), self.account.clone());
+        let ear = tokio::spawn(async move {
+            loop {
+                match events.recv().await {
+                    Ok(event) => rules.heard(&account, &life, &event),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
         let stop = CancellationToken::new();
         let run = tokio::spawn(engine.run(Lifetime::UntilStopped, stop.clone()).boxed());
-        self.life = Some(Life { run: AbortOnDropHandle::new(run), stop });
+        self.life = Some(Life { run: AbortOnDropHandle::new(run), stop, _ear: AbortOnDropHandle::new(ear) });
     }
 
     /// The process is gone at once; what it has sent goes its way.
@@ -91,6 +114,11 @@ impl Host {
             self.trace.say(self.name, || "is told to stop".to_owned());
             life.stop.cancel();
         }
+    }
+
+    pub(super) fn cut_off(&self, cut: Cut) {
+        self.trace.say(self.name, || format!("is cut off from {cut:?}"));
+        self.reach.set(cut);
     }
 
     pub(super) fn freeze(&self) {
@@ -126,7 +154,7 @@ impl Host {
 }
 
 /// Every processor there is.
-fn processors(feeds: &feedmill_user_feed::Options) -> Vec<Processor> {
+pub(super) fn processors(feeds: &feedmill_user_feed::Options) -> Vec<Processor> {
     let start = StartFrom::Beginning;
     [
         feedmill_index::processors(&feedmill_index::Options::default(), start),
@@ -149,6 +177,7 @@ fn options(chance: &Entropy) -> Options {
         poll_delay_max: Duration::from_secs(*chance.one_of(&[1, 5])),
         checkpoint_pages: *chance.one_of(&[1, 3, 50]),
         checkpoint_age: Duration::from_millis(*chance.one_of(&[100, 5_000])),
+        ranges_per_partition: *chance.one_of(&[1, 1, 2]),
         ..Options::default()
     }
 }

@@ -1,9 +1,12 @@
-//! The full world: several hosts run the real engine with every processor, on one store, while people write and hosts
-//! crash, freeze, stop and come back.
+//! The full world: several hosts run the real engine with every processor, on one store, while people write, hosts crash,
+//! freeze, stop and come back, partitions are split and merged, the store is down, and operators do what they do.
 //!
-//! Read `host.rs` for what a host is, `writer.rs` for what is written, `../oracle/` for what must hold meanwhile and after.
+//! Read `host.rs` for what a host is, `trouble.rs` for what happens to it, `writer.rs` for what is written, `operators.rs`
+//! for who interferes, `../oracle/` for what must hold meanwhile and after.
 
 mod host;
+mod operators;
+mod trouble;
 mod writer;
 
 use std::sync::Arc;
@@ -11,10 +14,12 @@ use std::time::Duration;
 
 use feedmill_clock::{Clock, Entropy, ManualClock, Monotonic};
 use feedmill_documents::containers;
+use feedmill_engine::StartFrom;
 
-use self::host::Host;
+use self::host::{Host, Setting, processors};
+use self::operators::Operators;
 use self::writer::Writer;
-use crate::network::{Network, Weather};
+use crate::network::{Ground, Network, Weather};
 use crate::oracle::{Projections, Rules};
 use crate::seed::{Chance, Seed};
 use crate::store::Store;
@@ -31,10 +36,10 @@ const LOOK: Duration = Duration::from_secs(2);
 const REST: Duration = Duration::from_secs(20);
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(crate) fn run(seed: Seed, steps: u64, sink: &Sink) -> Result<Story, Failure> {
+pub(crate) fn run(seed: Seed, steps: u64, copied: &'static [&'static str], sink: &Sink) -> Result<Story, Failure> {
     let clock = ManualClock::new(BEGINNING);
     let trace = Trace::new(&clock, sink);
-    stage::play(&clock, LIMIT, Box::pin(World::run(seed, steps, &clock, trace)))?
+    stage::play(&clock.clone(), LIMIT, Box::pin(World::run(seed, steps, copied, clock, trace)))?
 }
 
 struct World {
@@ -43,72 +48,96 @@ struct World {
     network: Network,
     rules: Rules,
     writer: Writer,
+    operators: Operators,
     hosts: Vec<Host>,
     chance: Entropy,
     trace: Trace,
 }
 
 impl World {
-    async fn run(seed: Seed, steps: u64, clock: &ManualClock, trace: Trace) -> Result<Story, Failure> {
-        let chance = seed.stream("world");
+    async fn run(
+        seed: Seed,
+        steps: u64,
+        copied: &'static [&'static str],
+        clock: ManualClock,
+        trace: Trace,
+    ) -> Result<Story, Failure> {
+        let (chance, clock) = (seed.stream("world"), &clock);
         let partitions = *chance.one_of(&[1, 1, 2, 3]);
         let store = Store::new(clock, containers::all(partitions)).await;
-        let rules = Rules::new(&store, trace.clone());
+        let rules = Rules::new(&store, clock, trace.clone());
         let weather = Weather::drawn(&chance);
         // Hosts of one fleet share the leases; hosts that call the account differently do not, and do all work twice.
-        let one_fleet = chance.happens(0.6);
-        let hosts = HOSTS[..*chance.one_of(&[1, 2, 2, 3])].iter();
-        let hosts: Vec<_> = hosts.map(|name| Host::new(name, one_fleet, seed, clock, &rules, &trace)).collect();
+        let one_fleet = chance.happens(0.75);
+        let start = if chance.happens(0.3) { StartFrom::Now } else { StartFrom::Beginning };
+        let setting = Setting { one_fleet, start, seed, clock, rules: &rules, trace: &trace };
+        let hosts: Vec<_> =
+            HOSTS[..*chance.one_of(&[1, 2, 2, 3])].iter().map(|name| Host::new(name, &setting)).collect();
         trace.say("world", || {
-            format!("{} hosts, one fleet: {one_fleet}, {partitions} partitions, {weather:?}", hosts.len())
+            let count = hosts.len();
+            format!("{count} hosts, one fleet: {one_fleet}, {partitions} partitions, from {start:?}, {weather:?}")
         });
-        let witness = Arc::new(rules.clone());
-        let network = Network::new(clock, seed.stream("network"), weather, trace.clone(), witness);
+        let network = Network::new(Ground {
+            clock: clock.clone(),
+            entropy: seed.stream("network"),
+            weather: Weather::calm(),
+            trace: trace.clone(),
+            replicas: store.replicas.clone(),
+            copied,
+            witness: Arc::new(rules.clone()),
+        });
         let writer = Writer::new(seed.stream("writer"), clock, &store, &trace);
-        let mut world = Self { clock: clock.clone(), store, network, rules, writer, hosts, chance, trace };
+        let mut accounts: Vec<_> = hosts.iter().map(|host| host.account.clone()).collect();
+        accounts.dedup();
+        let operators = Operators::new(accounts, seed, clock, &store, &network, &trace);
+        let mut world = Self { clock: clock.clone(), store, network, rules, writer, operators, hosts, chance, trace };
+        if start == StartFrom::Now {
+            world.open().await;
+        }
+        world.network.set_weather(weather);
         world.act(steps).await;
         world.settle_down().await?;
         world.judge(steps)
     }
 
+    /// Where leases begin at what is now, they are made before anything is written.
+    async fn open(&mut self) {
+        for host in &mut self.hosts {
+            host.start(&self.store, &self.network);
+        }
+        let mut fleets: Vec<_> = self.hosts.iter().map(|host| &host.account).collect();
+        fleets.dedup();
+        let markers = fleets.len() * processors(&feedmill_user_feed::Options::default()).len();
+        loop {
+            self.clock.sleep(LOOK).await;
+            let leases = self.store.by_id(containers::LEASES).await;
+            if leases.keys().filter(|id| id.ends_with(".info")).count() == markers {
+                return;
+            }
+        }
+    }
+
     async fn act(&mut self, steps: u64) {
         let pause =
             *self.chance.one_of(&[Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(5)]);
-        for host in &mut self.hosts {
+        for host in self.hosts.iter_mut().filter(|host| !host.is_up()) {
             if self.chance.happens(0.8) {
                 host.start(&self.store, &self.network);
             }
         }
         for step in 0..steps {
             self.clock.sleep(self.chance.up_to(pause)).await;
-            if self.chance.happens(0.15) {
-                self.disturb();
+            if self.chance.happens(0.25) {
+                self.trouble().await;
             } else {
                 self.writer.step(step).await;
             }
         }
     }
 
-    fn disturb(&mut self) {
-        let index = usize::try_from(self.chance.below(0..self.hosts.len() as u64)).expect("there are few hosts");
-        let host = &mut self.hosts[index];
-        match self.chance.below(0..6) {
-            0 if host.is_up() => host.crash(),
-            1 if host.is_up() => host.stop(),
-            0..=2 if !host.is_up() => host.start(&self.store, &self.network),
-            3 => host.clock.jump(&self.chance),
-            _ if host.is_frozen() => host.thaw(),
-            _ => host.freeze(),
-        }
-    }
-
     /// Nothing stands in the way any more; ends once everything is as it should be, and stays so.
     async fn settle_down(&mut self) -> Result<(), Failure> {
-        self.trace.say("world", || "calm".to_owned());
-        self.network.set_weather(Weather::calm());
-        for host in &self.hosts {
-            host.thaw();
-        }
+        self.end_trouble().await;
         let end = self.clock.monotonic() + CALM_MAX;
         loop {
             self.clock.sleep(LOOK).await;

@@ -9,7 +9,7 @@ use crate::seed::Chance;
 use crate::store::Store;
 use crate::trace::Trace;
 
-const PEOPLE: [&str; 4] = ["ann", "ben", "cal", "dot"];
+pub(super) const PEOPLE: [&str; 4] = ["ann", "ben", "cal", "dot"];
 const POSTS_MAX: u64 = 6;
 const KINDS: [&str; 3] = ["like", "wow", "sad"];
 

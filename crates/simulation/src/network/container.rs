@@ -8,7 +8,7 @@ use feedmill_store_api::{
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::link::{Link, Sender};
+use super::link::{Link, Read, Sender};
 
 /// A container as one host sees it.
 pub(super) struct FaultyContainer {
@@ -25,11 +25,6 @@ impl FaultyContainer {
         let (container, link) = (Arc::clone(&self.container), self.link.clone());
         Box::new(move || request(Arc::clone(&container), link.clone()))
     }
-
-    fn told(&self, what: impl Fn() -> String + Send + 'static) -> impl Fn() -> String + Send + 'static {
-        let container = Arc::clone(&self.container);
-        move || format!("{} {}", container.name(), what())
-    }
 }
 
 impl Documents for FaultyContainer {
@@ -41,11 +36,16 @@ impl Documents for FaultyContainer {
     ) -> BoxFuture<'a, Result<(Option<Document>, RequestCharge)>> {
         let (key, id, level) = (key.clone(), id.clone(), level.clone());
         let shown = id.clone();
-        let send = self.sender(move |container, _| {
+        let send = self.sender(move |container, link| {
             let (key, id, level) = (key.clone(), id.clone(), level.clone());
-            async move { container.read(&key, &id, &level).await }.boxed()
+            async move {
+                let (found, charge) = container.read(&key, &id, &level).await?;
+                let read = Read { key: &key, ids: &[id], level: &level, found: vec![found] };
+                Ok((link.seen(container.name(), read).pop().flatten(), charge))
+            }
+            .boxed()
         });
-        self.link.request(self.told(move || format!("read {shown}")), false, send).boxed()
+        self.link.request(self.container.name(), move || format!("read {shown}"), false, send).boxed()
     }
 
     fn read_many<'a>(
@@ -56,11 +56,16 @@ impl Documents for FaultyContainer {
     ) -> BoxFuture<'a, Result<(Vec<Option<Document>>, RequestCharge)>> {
         let (key, ids, level): (_, Arc<[DocumentId]>, _) = (key.clone(), ids.into(), level.clone());
         let shown = Arc::clone(&ids);
-        let send = self.sender(move |container, _| {
+        let send = self.sender(move |container, link| {
             let (key, ids, level) = (key.clone(), Arc::clone(&ids), level.clone());
-            async move { container.read_many(&key, &ids, &level).await }.boxed()
+            async move {
+                let (found, charge) = container.read_many(&key, &ids, &level).await?;
+                let read = Read { key: &key, ids: &ids, level: &level, found };
+                Ok((link.seen(container.name(), read), charge))
+            }
+            .boxed()
         });
-        self.link.request(self.told(move || format!("read {}", names(&shown))), false, send).boxed()
+        self.link.request(self.container.name(), move || format!("read {}", names(&shown)), false, send).boxed()
     }
 
     fn write<'a>(&'a self, key: &'a PartitionKey, operation: Operation) -> BoxFuture<'a, Result<Written>> {
@@ -70,12 +75,12 @@ impl Documents for FaultyContainer {
             let (key, operation) = (key.clone(), Arc::clone(&operation));
             async move {
                 let written = container.write(&key, (*operation).clone()).await?;
-                link.landed(container.name(), [&*operation]);
+                link.landed(&*container, &key, [&*operation], &written.session);
                 Ok(written)
             }
             .boxed()
         });
-        self.link.request(self.told(move || describe(&shown)), true, send).boxed()
+        self.link.request(self.container.name(), move || describe(&shown), true, send).boxed()
     }
 
     fn batch<'a>(&'a self, key: &'a PartitionKey, operations: Vec<Operation>) -> BoxFuture<'a, Result<BatchOutcome>> {
@@ -85,15 +90,15 @@ impl Documents for FaultyContainer {
             let (key, operations) = (key.clone(), Arc::clone(&operations));
             async move {
                 let outcome = container.batch(&key, operations.to_vec()).await?;
-                if matches!(outcome, BatchOutcome::Committed { .. }) {
-                    link.landed(container.name(), &*operations);
+                if let BatchOutcome::Committed { session, .. } = &outcome {
+                    link.landed(&*container, &key, &*operations, session);
                 }
                 Ok(outcome)
             }
             .boxed()
         });
         let what = move || shown.iter().map(describe).collect::<Vec<_>>().join(", ");
-        self.link.request(self.told(what), true, send).boxed()
+        self.link.request(self.container.name(), what, true, send).boxed()
     }
 
     fn query<'a>(
@@ -105,18 +110,22 @@ impl Documents for FaultyContainer {
     ) -> BoxFuture<'a, Result<QueryPage>> {
         let (scope, query, page, level) = (scope.clone(), query.clone(), page.clone(), level.clone());
         let shown = scope.clone();
-        let send = self.sender(move |container, _| {
+        let send = self.sender(move |container, link| {
             let (scope, query, page, level) = (scope.clone(), query.clone(), page.clone(), level.clone());
-            async move { container.query(&scope, &query, &page, &level).await }.boxed()
+            async move {
+                let found = container.query(&scope, &query, &page, &level).await?;
+                Ok(link.listed(container.name(), &scope, found))
+            }
+            .boxed()
         });
-        self.link.request(self.told(move || format!("query {shown:?}")), false, send).boxed()
+        self.link.request(self.container.name(), move || format!("query {shown:?}"), false, send).boxed()
     }
 }
 
 impl ChangeFeed for FaultyContainer {
     fn feed_ranges(&self) -> BoxFuture<'_, Result<Vec<FeedRange>>> {
         let send = self.sender(|container, _| async move { container.feed_ranges().await }.boxed());
-        self.link.request(self.told(|| "ranges".to_owned()), false, send).boxed()
+        self.link.request(self.container.name(), || "ranges".to_owned(), false, send).boxed()
     }
 
     fn read_page<'a>(
@@ -131,7 +140,7 @@ impl ChangeFeed for FaultyContainer {
             let (range, start) = (range.clone(), start.clone());
             async move { container.read_page(&range, &start, items_max).await }.boxed()
         });
-        self.link.request(self.told(move || format!("feed from {shown:?}")), false, send).boxed()
+        self.link.request(self.container.name(), move || format!("feed from {shown:?}"), false, send).boxed()
     }
 }
 

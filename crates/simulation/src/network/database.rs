@@ -45,7 +45,7 @@ impl Database for FaultyDatabase {
                 let (database, name) = (Arc::clone(&database), wanted.clone());
                 async move { database.container(&name).await }.boxed()
             };
-            let container = self.link.request(move || format!("open {name}"), false, Box::new(send)).await?;
+            let container = self.link.request(&name, || "open".to_owned(), false, Box::new(send)).await?;
             Ok(Arc::new(FaultyContainer { container, link: self.link.clone() }) as Arc<dyn Container>)
         }
         .boxed()

@@ -17,9 +17,16 @@ pub(crate) struct Weather {
     pub(crate) faults: f64,
     /// How long after its sender gave up a request may still take effect.
     pub(crate) late_max: Duration,
+    /// Share of reads that a replica answers which lags behind, where the read allows it.
+    pub(crate) stale: f64,
+    /// Nothing gets through.
+    pub(crate) down: bool,
 }
 
 impl Weather {
+    /// After that, in calm weather, nothing of before takes effect any more.
+    pub(crate) const LATE_MAX: Duration = Duration::from_secs(130);
+
     /// Anything from a good day to a bad one.
     pub(crate) fn drawn(entropy: &Entropy) -> Self {
         let ms = Duration::from_millis;
@@ -29,13 +36,32 @@ impl Weather {
             slow_max: *entropy.one_of(&[ms(300), ms(3_000), ms(20_000)]),
             faults: *entropy.one_of(&[0.0, 0.02, 0.1, 0.3]),
             late_max: *entropy.one_of(&[ms(300), ms(5_000), ms(120_000)]),
+            stale: *entropy.one_of(&[0.0, 0.1, 0.5]),
+            down: false,
+        }
+    }
+
+    /// A bad day on which many requests are still on their way when the next thing happens.
+    pub(crate) fn rough(entropy: &Entropy) -> Self {
+        let ms = Duration::from_millis;
+        Self {
+            latency_max: *entropy.one_of(&[ms(1), ms(10)]),
+            slow: *entropy.one_of(&[0.1, 0.3]),
+            slow_max: *entropy.one_of(&[ms(100), ms(1_000), ms(5_000)]),
+            faults: *entropy.one_of(&[0.02, 0.1, 0.4]),
+            ..Self::drawn(entropy)
         }
     }
 
     /// A good day.
     pub(crate) fn calm() -> Self {
         let ms = Duration::from_millis;
-        Self { latency_max: ms(5), slow: 0.0, slow_max: ms(0), faults: 0.0, late_max: ms(0) }
+        Self { latency_max: ms(5), slow: 0.0, slow_max: ms(0), faults: 0.0, late_max: ms(0), stale: 0.0, down: false }
+    }
+
+    /// The store is down for everybody.
+    pub(crate) fn outage() -> Self {
+        Self { down: true, ..Self::calm() }
     }
 }
 
@@ -76,6 +102,8 @@ pub(super) struct Course {
 
 /// How long a sender waits for a reply.
 const GIVE_UP_MAX: Duration = Duration::from_secs(6);
+/// How far a replica may lag behind.
+const LAG_MAX: Duration = Duration::from_secs(5);
 /// What a store asks for when it throttles.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
 
@@ -86,7 +114,13 @@ impl Weather {
             entropy.up_to(max)
         };
         let (there, back) = (way(), way());
-        Course { there, back, fate: self.fate(entropy, is_write) }
+        let fate = if self.down { Self::nothing_gets_through(entropy) } else { self.fate(entropy, is_write) };
+        Course { there, back, fate }
+    }
+
+    /// What becomes of requests to a store that is down, or not reached.
+    pub(super) fn nothing_gets_through(entropy: &Entropy) -> Fate {
+        if entropy.happens(0.5) { Fate::Refused(Refusal::Unavailable) } else { Fate::Lost { applied: false } }
     }
 
     fn fate(&self, entropy: &Entropy, is_write: bool) -> Fate {
@@ -110,6 +144,11 @@ impl Weather {
 /// When a sender whose reply does not come stops waiting for it.
 pub(super) fn give_up(entropy: &Entropy) -> Duration {
     entropy.up_to(GIVE_UP_MAX)
+}
+
+/// How far behind the replica is that answers now; `None` for one that is not.
+pub(super) fn lag(weather: &Weather, entropy: &Entropy) -> Option<Duration> {
+    (weather.stale > 0.0 && entropy.happens(weather.stale)).then(|| entropy.up_to(LAG_MAX))
 }
 
 pub(super) fn refused(refusal: Refusal) -> Error {

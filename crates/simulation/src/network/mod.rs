@@ -7,6 +7,7 @@ mod container;
 mod database;
 mod fate;
 mod link;
+mod replicas;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use parking_lot::Mutex;
 
 pub(crate) use database::FaultyDatabase;
 pub(crate) use fate::Weather;
-pub(crate) use link::Link;
+pub(crate) use link::{Cut, Link, Reach};
+pub(crate) use replicas::Replicas;
 
 use crate::signal::Signal;
 use crate::trace::Trace;
@@ -35,42 +37,60 @@ struct Inner {
     requests: AtomicU64,
     /// Writes that may still take effect, whether their senders wait for them or not.
     writes_under_way: AtomicU64,
+    /// Who sent a write last that will be late.
+    waiting_for_late: Mutex<Option<Arc<str>>>,
     /// Counts what was written, by container.
     landed: Mutex<BTreeMap<String, Signal>>,
+    replicas: Replicas,
+    /// Containers whose lists come from a copy that lags behind.
+    copied: &'static [&'static str],
     witness: Arc<dyn Witness>,
+}
+
+/// What a network is made of.
+pub(crate) struct Ground {
+    pub(crate) clock: ManualClock,
+    pub(crate) entropy: Entropy,
+    pub(crate) weather: Weather,
+    pub(crate) trace: Trace,
+    pub(crate) replicas: Replicas,
+    pub(crate) copied: &'static [&'static str],
+    pub(crate) witness: Arc<dyn Witness>,
 }
 
 /// Who is told what took effect, at the moment it did.
 pub(crate) trait Witness: Send + Sync {
-    /// `host` sent it, whether it still knows or not.
-    fn landed(&self, host: &str, container: &str, operation: &Operation);
+    /// `sender` is the life of a host, whether it still knows of it or not.
+    fn landed(&self, sender: &str, container: &str, operation: &Operation);
 }
 
 /// Nobody.
 pub(crate) struct NoWitness;
 
 impl Witness for NoWitness {
-    fn landed(&self, _host: &str, _container: &str, _operation: &Operation) {}
+    fn landed(&self, _sender: &str, _container: &str, _operation: &Operation) {}
 }
 
 impl Network {
-    pub(crate) fn new(
-        clock: &ManualClock,
-        entropy: Entropy,
-        weather: Weather,
-        trace: Trace,
-        witness: Arc<dyn Witness>,
-    ) -> Self {
+    pub(crate) fn new(ground: Ground) -> Self {
+        let Ground { clock, entropy, weather, trace, replicas, copied, witness } = ground;
         Self(Arc::new(Inner {
-            clock: clock.clone(),
+            clock,
             entropy,
             trace,
             weather: Mutex::new(weather),
             requests: AtomicU64::new(0),
             writes_under_way: AtomicU64::new(0),
+            waiting_for_late: Mutex::default(),
             landed: Mutex::default(),
+            replicas,
+            copied,
             witness,
         }))
+    }
+
+    pub(crate) fn weather(&self) -> Weather {
+        *self.0.weather.lock()
     }
 
     pub(crate) fn set_weather(&self, weather: Weather) {
@@ -85,6 +105,11 @@ impl Network {
     /// Whether any write may still take effect: those that are late, doubled, or of a host that crashed, too.
     pub(crate) fn is_writing(&self) -> bool {
         self.0.writes_under_way.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whose last write will be late, unless that was asked before: if it crashes now, nobody sends it again.
+    pub(crate) fn take_waiting_for_late(&self) -> Option<Arc<str>> {
+        self.0.waiting_for_late.lock().take()
     }
 
     /// Changes whenever something was written to the container.

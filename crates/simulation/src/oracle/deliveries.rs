@@ -6,30 +6,28 @@ use feedmill_store_api::PartitionKey;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::lease::Feed;
 use super::rules::Rules;
 
 /// Everything that was ever delivered.
 #[derive(Default)]
 pub(super) struct Deliveries {
-    /// Versions that a processor has settled, whoever did: processor and source, then etags.
-    settled: BTreeMap<(String, String), BTreeSet<String>>,
-    /// Keys that are being handled: life, processor, source, key.
-    under_way: BTreeSet<(String, String, String, PartitionKey)>,
-    /// LSN of the last change that was settled, by the same, since the life's worker began.
-    last: BTreeMap<(String, String, String, PartitionKey), u64>,
+    /// Versions that a processor has settled, whoever did: their etags.
+    settled: BTreeMap<Feed, BTreeSet<String>>,
+    /// Keys that are being handled.
+    under_way: BTreeMap<(String, Feed), BTreeSet<PartitionKey>>,
+    /// LSN of the last change of each key that was settled, since the life last got a lease.
+    last: BTreeMap<(String, Feed), BTreeMap<PartitionKey, u64>>,
 }
 
 impl Deliveries {
-    pub(super) fn is_settled(&self, processor: &str, source: &str, etag: &str) -> bool {
-        let settled = self.settled.get(&(processor.to_owned(), source.to_owned()));
-        settled.is_some_and(|settled| settled.contains(etag))
+    pub(super) fn is_settled(&self, feed: &Feed, etag: &str) -> bool {
+        self.settled.get(feed).is_some_and(|settled| settled.contains(etag))
     }
 
-    /// A host took a lease of this processor: it begins again at its position.
-    pub(super) fn begins(&mut self, host: &str, processor: &str, source: &str) {
-        self.last.retain(|(life, of, over, _), _| {
-            !(life.split(' ').next() == Some(host) && of == processor && over == source)
-        });
+    /// A life got a lease of this feed: it begins again at its position.
+    pub(super) fn begins(&mut self, life: &str, feed: &Feed) {
+        self.last.remove(&(life.to_owned(), feed.clone()));
     }
 }
 
@@ -37,43 +35,54 @@ impl Deliveries {
 pub(super) struct Watched {
     pub(super) inner: Arc<dyn Handler>,
     pub(super) rules: Rules,
-    pub(super) name: String,
-    pub(super) source: String,
+    pub(super) feed: Feed,
     pub(super) life: String,
+    /// How many deliveries of a range may be under way.
+    pub(super) at_once_max: usize,
 }
 
 impl Watched {
     fn begin(&self, delivery: &Delivery) -> UnderWay<'_> {
-        let at = (self.life.clone(), self.name.clone(), self.source.clone(), delivery.key.clone());
-        let mut breaches = Vec::new();
+        let (key, lsns) = (&delivery.key, delivery.changes.iter().map(|change| change.lsn).collect::<Vec<_>>());
+        let Self { feed, life, .. } = self;
+        let (breach, ranges) = self.rules.delivers(life, feed, key);
+        let mut breaches = Vec::from_iter(breach);
         let mut deliveries = self.rules.deliveries().lock();
-        let lsns: Vec<u64> = delivery.changes.iter().map(|change| change.lsn).collect();
-        if !deliveries.under_way.insert(at.clone()) {
-            breaches.push(format!("{at:?} is delivered twice at the same time"));
+        let at = (life.clone(), feed.clone());
+        let under_way = deliveries.under_way.entry(at.clone()).or_default();
+        if !under_way.insert(key.clone()) {
+            breaches.push(format!("{life} delivers {key} of {feed:?} twice at the same time"));
+        }
+        if under_way.len() > self.at_once_max * ranges {
+            breaches.push(format!("{life} has {} deliveries of {feed:?} under way", under_way.len()));
         }
         if !lsns.is_sorted() {
-            breaches.push(format!("{at:?} is delivered out of order: {lsns:?}"));
+            breaches.push(format!("{life} delivers {key} of {feed:?} out of order: {lsns:?}"));
         }
-        if let (Some(last), Some(first)) = (deliveries.last.get(&at), lsns.first())
+        let last = deliveries.last.get(&at).and_then(|last| last.get(key));
+        if let (Some(last), Some(first)) = (last, lsns.first())
             && first <= last
         {
-            breaches.push(format!("{at:?} is delivered {lsns:?} after {last}"));
+            breaches.push(format!("{life} delivers {lsns:?} of {key} of {feed:?} after {last}"));
         }
         drop(deliveries);
         breaches.into_iter().for_each(|breach| self.rules.breach(breach));
-        UnderWay { watched: self, at }
+        UnderWay { watched: self, key: key.clone() }
     }
 }
 
 /// Ends also when the delivery is dropped in the middle.
 struct UnderWay<'a> {
     watched: &'a Watched,
-    at: (String, String, String, PartitionKey),
+    key: PartitionKey,
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.watched.rules.deliveries().lock().under_way.remove(&self.at);
+        let Watched { rules, feed, life, .. } = self.watched;
+        if let Some(under_way) = rules.deliveries().lock().under_way.get_mut(&(life.clone(), feed.clone())) {
+            under_way.remove(&self.key);
+        }
     }
 }
 
@@ -84,15 +93,16 @@ impl Handler for Watched {
         settler: &'a Settler<'a>,
     ) -> BoxFuture<'a, Result<Outcome, SettleError>> {
         async move {
-            let under_way = self.begin(delivery);
+            let _under_way = self.begin(delivery);
             let outcome = self.inner.handle(delivery, settler).await?;
             for rejection in &outcome.rejected {
-                self.rules.breach(format!("{} refuses a sound document: {}", self.name, rejection.reason));
+                self.rules.breach(format!("{:?} refuses a sound document: {}", self.feed, rejection.reason));
             }
             let mut deliveries = self.rules.deliveries().lock();
-            let settled = deliveries.settled.entry((self.name.clone(), self.source.clone())).or_default();
+            let settled = deliveries.settled.entry(self.feed.clone()).or_default();
             settled.extend(delivery.changes.iter().map(|change| change.etag.to_string()));
-            deliveries.last.insert(under_way.at.clone(), delivery.lsn());
+            let last = deliveries.last.entry((self.life.clone(), self.feed.clone())).or_default();
+            last.insert(delivery.key.clone(), delivery.lsn());
             Ok(outcome)
         }
         .boxed()

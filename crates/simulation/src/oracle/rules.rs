@@ -1,13 +1,17 @@
 use std::sync::Arc;
 
+use feedmill_clock::{Clock, ManualClock};
 use feedmill_documents::containers;
-use feedmill_engine::Processor;
-use feedmill_store_api::Operation;
+use feedmill_engine::{Event, Processor};
+use feedmill_store_api::{Operation, PartitionKey};
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::checkpoints::Checkpoints;
+use super::coverage::Coverage;
 use super::deliveries::{Deliveries, Watched};
+use super::lease::{self, Feed};
+use super::ownership::Ownership;
 use crate::network::Witness;
 use crate::store::Store;
 use crate::trace::Trace;
@@ -19,28 +23,60 @@ pub(crate) struct Rules(Arc<Inner>);
 struct Inner {
     broken: Mutex<Vec<String>>,
     deliveries: Mutex<Deliveries>,
-    checkpoints: Mutex<Checkpoints>,
+    leases: Mutex<Leases>,
     store: Store,
+    clock: ManualClock,
     trace: Trace,
 }
 
+/// What is looked at when something is written into the lease container.
+#[derive(Default)]
+struct Leases {
+    reader: lease::Reader,
+    ownership: Ownership,
+    coverage: Coverage,
+    checkpoints: Checkpoints,
+}
+
 impl Rules {
-    pub(crate) fn new(store: &Store, trace: Trace) -> Self {
+    pub(crate) fn new(store: &Store, clock: &ManualClock, trace: Trace) -> Self {
         Self(Arc::new(Inner {
             broken: Mutex::default(),
             deliveries: Mutex::default(),
-            checkpoints: Mutex::default(),
+            leases: Mutex::default(),
             store: store.clone(),
+            clock: clock.clone(),
             trace,
         }))
     }
 
-    /// The processor, with every delivery seen. `fleet`: whose leases it works with; `life`: which process it is in.
-    pub(crate) fn watched(&self, mut processor: Processor, fleet: &str, life: &str) -> Processor {
-        let (name, source) = (format!("{}{fleet}", processor.name), processor.source.clone());
+    /// The processor, with every delivery seen. `fleet`: whose leases it works with; `life`: which process it is in;
+    /// `at_once_max`: how many deliveries a range may have under way.
+    pub(crate) fn watched(&self, mut processor: Processor, fleet: &str, life: &str, at_once_max: usize) -> Processor {
+        let feed = feed(&processor.name, fleet, &processor.source);
         let inner = Arc::clone(&processor.handler);
-        processor.handler = Arc::new(Watched { inner, rules: self.clone(), name, source, life: life.to_owned() });
+        processor.handler = Arc::new(Watched { inner, rules: self.clone(), feed, life: life.to_owned(), at_once_max });
         processor
+    }
+
+    /// An engine tells what happens to its leases.
+    pub(crate) fn heard(&self, fleet: &str, life: &str, event: &Event) {
+        let ownership = &mut self.0.leases.lock().ownership;
+        match event {
+            Event::LeaseHeld { processor, source, range, epoch } => {
+                let feed = feed(processor, fleet, source);
+                self.0.deliveries.lock().begins(life, &feed);
+                ownership.says_it_holds(life, feed, range.clone(), *epoch);
+            }
+            Event::LeaseLost { processor, source, range, .. } => {
+                let breach = ownership.says_it_lost(life, feed(processor, fleet, source), range.clone());
+                breach.into_iter().for_each(|breach| self.breach(breach));
+            }
+            Event::RangeHalted { processor, source, range, reason } => {
+                self.breach(format!("{life} halts {processor} over {source} {range}: {reason}"));
+            }
+            _ => {}
+        }
     }
 
     pub(crate) fn broken(&self) -> Vec<String> {
@@ -51,27 +87,61 @@ impl Rules {
         &self.0.deliveries
     }
 
+    /// What is wrong with a delivery that begins, and how many ranges the feed has.
+    pub(super) fn delivers(&self, life: &str, feed: &Feed, key: &PartitionKey) -> (Option<String>, usize) {
+        let ownership = &self.0.leases.lock().ownership;
+        (ownership.delivers(life, feed, key), ownership.ranges(feed).count())
+    }
+
     pub(super) fn breach(&self, what: String) {
         self.0.trace.say("oracle", || what.clone());
         self.0.broken.lock().push(what);
     }
+
+    fn written(&self, sender: &str, document: &Value) {
+        let Inner { store, clock, deliveries, leases, .. } = &*self.0;
+        let (mut deliveries, mut leases) = (deliveries.lock(), leases.lock());
+        let Leases { reader, ownership, coverage, checkpoints } = &mut *leases;
+        let at = clock.monotonic();
+        if let (Some(_), Some(incarnation)) = (document["beat"].as_u64(), document["incarnation"].as_str()) {
+            return ownership.beat(sender, incarnation, document["stopped"] == true, at);
+        }
+        if let Some(feed) = reader.marked(document, store) {
+            coverage.complete(feed);
+        }
+        let Some(lease) = reader.lease(document, store) else { return };
+        let landed = ownership.landed(sender, &lease, at);
+        if let Some(life) = landed.begins {
+            deliveries.begins(&life, &lease.feed);
+        }
+        let uncovered = coverage.look(&lease.feed, ownership.ranges(&lease.feed));
+        let passed = checkpoints.landed(sender, &lease, store, &deliveries);
+        landed.breaches.into_iter().chain(uncovered).chain(passed).for_each(|breach| self.breach(breach));
+    }
+
+    fn removed(&self, id: &str) {
+        let Leases { reader, ownership, coverage, .. } = &mut *self.0.leases.lock();
+        let Some(feed) = reader.feed(id, &self.0.store) else { return };
+        ownership.removed(id);
+        let uncovered = coverage.look(&feed, ownership.ranges(&feed));
+        uncovered.into_iter().for_each(|breach| self.breach(breach));
+    }
+}
+
+fn feed(processor: &str, fleet: &str, source: &str) -> Feed {
+    Feed { processor: format!("{processor}{fleet}"), source: source.to_owned() }
 }
 
 impl Witness for Rules {
-    fn landed(&self, host: &str, container: &str, operation: &Operation) {
+    fn landed(&self, sender: &str, container: &str, operation: &Operation) {
         if container != containers::LEASES {
             return;
         }
-        let (Operation::Create { body, .. } | Operation::Replace { body, .. } | Operation::Upsert { body, .. }) =
-            operation
-        else {
-            return;
-        };
-        let lease: Value = serde_json::from_slice(body).expect("documents are JSON");
-        let inner = &self.0;
-        let mut deliveries = inner.deliveries.lock();
-        for breach in inner.checkpoints.lock().landed(host, &lease, &inner.store, &mut deliveries) {
-            self.breach(breach);
+        match operation {
+            Operation::Create { body, .. } | Operation::Replace { body, .. } | Operation::Upsert { body, .. } => {
+                self.written(sender, &serde_json::from_slice(body).expect("documents are JSON"));
+            }
+            Operation::Delete { id, .. } => self.removed(id.as_str()),
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::play::Play;
 use crate::gate::Gate;
 use crate::host_clock::HostClock;
-use crate::network::{FaultyDatabase, Link, Network};
+use crate::network::{FaultyDatabase, Link, Network, Reach};
 use crate::seed::{Chance, Seed};
 use crate::store::Store;
 use crate::trace::Trace;
@@ -25,7 +25,8 @@ const RETRY_MAX: Duration = Duration::from_millis(500);
 
 /// A host that delivers every change of every feed, whoever else does.
 pub(super) struct Host {
-    name: &'static str,
+    pub(super) name: &'static str,
+    is_first: bool,
     pub(super) clock: HostClock,
     gate: Gate,
     chance: Entropy,
@@ -46,23 +47,23 @@ struct Life {
 type Saved = Arc<Mutex<FeedStart>>;
 
 impl Host {
-    pub(super) fn new(name: &'static str, seed: Seed, clock: &ManualClock, trace: &Trace) -> Self {
+    pub(super) fn new(name: &'static str, is_first: bool, seed: Seed, clock: &ManualClock, trace: &Trace) -> Self {
         let (gate, chance) = (Gate::open(), seed.stream(name));
         let clock = HostClock::new(clock, &gate, &chance);
         let trace = trace.clone();
         let (saved, faults) = (BTreeMap::new(), Arc::default());
-        Self { name, clock, gate, chance, trace, life: None, saved, faults }
+        Self { name, is_first, clock, gate, chance, trace, life: None, saved, faults }
     }
 
     pub(super) fn start(&mut self, play: &Play, store: &Store, network: &Network) {
         self.trace.say(self.name, || "starts".to_owned());
-        let link = Link::new(network, self.name, &self.gate);
+        let link = Link::new(network, self.name, &self.gate, &Reach::default());
         let database: Arc<dyn Database> = Arc::new(FaultyDatabase::new(&store.database, &link));
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let writer =
             Writer::new(Arc::clone(&database), Arc::clone(&clock), self.chance.clone(), SettleOptions::default());
         let mut life = Life { feeds: Vec::new(), _tasks: JoinSet::new() };
-        for (index, Processor { source, handler, .. }) in play.processors(self.name).into_iter().enumerate() {
+        for (index, Processor { source, handler, .. }) in play.processors(self.is_first).into_iter().enumerate() {
             let busy = Arc::new(AtomicBool::new(true));
             life.feeds.push(Arc::clone(&busy));
             let saved = self.saved.entry(index).or_insert_with(|| Arc::new(Mutex::new(FeedStart::Beginning)));

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use feedmill_clock::{Clock, Entropy, ManualClock};
 use feedmill_documents::containers::{
@@ -10,6 +11,7 @@ use feedmill_store_api::{ContainerSpec, DocumentId};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use super::revised;
 use crate::documents::{self, Source, State};
 use crate::network::Network;
 use crate::oracle::Projections;
@@ -25,9 +27,15 @@ const POSTS_MAX: u64 = 2;
 #[derive(Debug)]
 pub(super) struct Play {
     theme: Theme,
+    /// Everything is about one target.
+    narrow: bool,
     feeds: feedmill_user_feed::Options,
+    /// What was written last, and whether it was live.
+    last: Mutex<Option<(Subject, bool)>>,
     /// Notifications that somebody has read.
     read: Mutex<BTreeSet<String>>,
+    /// Whether all hosts have the newer revision.
+    upgraded: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +45,17 @@ enum Theme {
     Counters,
     Notifications,
     Indexes,
+    /// One host has an older revision than the other.
+    Revisions,
+}
+
+/// What is written about.
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    Post(u64),
+    Reaction(u64, &'static str, &'static str),
+    Edge(&'static str),
+    Block(&'static str),
 }
 
 /// An audience of two is large enough to be cut into chunks.
@@ -50,9 +69,11 @@ pub(crate) fn feeds(chance: &Entropy) -> feedmill_user_feed::Options {
 
 impl Play {
     pub(super) fn new(chance: &Entropy) -> Self {
-        use Theme::{Counters, Feeds, Indexes, Notifications};
-        let theme = *chance.one_of(&[Feeds, Feeds, Feeds, Counters, Notifications, Indexes]);
-        Self { theme, feeds: feeds(chance), read: Mutex::default() }
+        use Theme::{Counters, Feeds, Indexes, Notifications, Revisions};
+        let theme = *chance.one_of(&[Feeds, Feeds, Feeds, Counters, Notifications, Indexes, Revisions]);
+        let (narrow, feeds) = (chance.happens(0.6), feeds(chance));
+        let (last, read, upgraded) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        Self { theme, narrow, feeds, last, read, upgraded }
     }
 
     pub(super) fn containers(&self) -> Vec<ContainerSpec> {
@@ -61,11 +82,18 @@ impl Play {
             Theme::Counters => &[REACTIONS, FOLLOWS, COUNTERS],
             Theme::Notifications => &[POSTS, REACTIONS, FOLLOWS, containers::POST_REPLIES, NOTIFICATIONS, BLOCKS],
             Theme::Indexes => &[POSTS, FOLLOWS, AUTHOR_POSTS, containers::POST_REPLIES, FOLLOWING],
+            Theme::Revisions => &[FOLLOWS, USER_FEED],
         };
         containers::all(1).into_iter().filter(|spec| names.contains(&&*spec.name)).collect()
     }
 
-    pub(super) fn processors(&self, _host: &str) -> Vec<Processor> {
+    /// Whether a host must begin anew to have what all have from now on.
+    pub(super) fn upgrade(&self) -> bool {
+        self.upgraded.store(true, Ordering::Relaxed);
+        self.theme == Theme::Revisions
+    }
+
+    pub(super) fn processors(&self, is_first_host: bool) -> Vec<Processor> {
         let start = StartFrom::Beginning;
         let all = match self.theme {
             Theme::Feeds => feedmill_user_feed::processors(&self.feeds, start),
@@ -74,6 +102,10 @@ impl Play {
                 feedmill_notifications::processors(&feedmill_notifications::Options::default(), start)
             }
             Theme::Indexes => feedmill_index::processors(&feedmill_index::Options::default(), start),
+            Theme::Revisions => {
+                let is_old = is_first_host && !self.upgraded.load(Ordering::Relaxed);
+                vec![revised::processor(if is_old { revised::OLD } else { revised::NEW })]
+            }
         };
         let there: BTreeSet<String> = self.containers().into_iter().map(|spec| spec.name).collect();
         all.into_iter().filter(|processor| there.contains(&processor.source)).collect()
@@ -98,27 +130,45 @@ impl Play {
         network.landings(source.container).raise();
     }
 
+    /// Half of the time what was written last is undone: back and forth is what simple rules take for nothing.
     fn draw(&self, step: u64, chance: &Entropy, now: Timestamp) -> Source {
-        let state = match chance.below(0..5) {
-            0 => State::Veiled,
-            1 | 2 => State::Withdrawn(now),
-            _ => State::Live,
+        let last = *self.last.lock();
+        let (subject, state) = match last.filter(|_| chance.happens(0.5)) {
+            Some((subject, true)) => (subject, State::Withdrawn(now)),
+            Some((subject, false)) => (subject, State::Live),
+            None => {
+                let state = match chance.below(0..5) {
+                    0 => State::Veiled,
+                    1 | 2 => State::Withdrawn(now),
+                    _ => State::Live,
+                };
+                (self.subject(chance), state)
+            }
         };
-        let number = chance.below(0..POSTS_MAX);
-        let follower = *chance.one_of(&FOLLOWERS);
-        let post = format!("p{number}");
-        let kind = *chance.one_of(&["like", "wow"]);
+        *self.last.lock() = Some((subject, state == State::Live));
+        match subject {
+            Subject::Post(number) => {
+                let container = if self.theme == Theme::Feeds { AUTHOR_POSTS } else { POSTS };
+                documents::post(container, number, AUTHOR, None, state, step)
+            }
+            Subject::Reaction(number, by, kind) => documents::reaction(&format!("p{number}"), by, kind, state, step),
+            Subject::Edge(follower) => documents::follow(AUTHOR, follower, state, step),
+            Subject::Block(follower) => documents::block(AUTHOR, follower, state, step),
+        }
+    }
+
+    fn subject(&self, chance: &Entropy) -> Subject {
+        let number = if self.narrow { 0 } else { chance.below(0..POSTS_MAX) };
+        let follower = if self.narrow { FOLLOWERS[0] } else { *chance.one_of(&FOLLOWERS) };
+        let kind = if self.narrow { "like" } else { *chance.one_of(&["like", "wow"]) };
         let coin = chance.happens(0.5);
         match self.theme {
-            Theme::Feeds if coin => documents::post(AUTHOR_POSTS, number, AUTHOR, None, state, step),
-            Theme::Counters if coin => documents::reaction(&post, follower, kind, state, step),
-            Theme::Notifications if chance.happens(0.4) => documents::reaction(&post, follower, kind, state, step),
-            Theme::Notifications if coin => documents::post(POSTS, number, AUTHOR, None, state, step),
-            Theme::Indexes if coin => documents::post(POSTS, number, AUTHOR, None, state, step),
-            Theme::Feeds | Theme::Notifications if chance.happens(0.3) => {
-                documents::block(AUTHOR, follower, state, step)
-            }
-            _ => documents::follow(AUTHOR, follower, state, step),
+            Theme::Feeds | Theme::Indexes if coin => Subject::Post(number),
+            Theme::Counters if coin => Subject::Reaction(number, follower, kind),
+            Theme::Notifications if chance.happens(0.4) => Subject::Reaction(number, follower, kind),
+            Theme::Notifications if coin => Subject::Post(number),
+            Theme::Feeds | Theme::Notifications if chance.happens(0.3) => Subject::Block(follower),
+            _ => Subject::Edge(follower),
         }
     }
 
@@ -149,6 +199,7 @@ impl Play {
                 vec![],
             ),
             Theme::Indexes => (vec![], vec![], vec![(AUTHOR_POSTS, POSTS), (FOLLOWING, FOLLOWS)]),
+            Theme::Revisions => return revised::differences(store).await,
         };
         let read = self.read.lock().clone();
         let mut differences = Projections { sources, derived, copies }.differences(store, &read, now).await;

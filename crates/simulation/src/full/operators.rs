@@ -1,0 +1,160 @@
+use std::sync::Arc;
+
+use feedmill_clock::{Clock, Entropy, ManualClock};
+use feedmill_engine::{Act, LeaseError, Operator, Options, RewindTo, Writer};
+use feedmill_store_api::Database;
+use feedmill_user_feed::UserFeed;
+use tokio::task::JoinSet;
+
+use super::host::processors;
+use super::writer::PEOPLE;
+use crate::BEGINNING;
+use crate::gate::Gate;
+use crate::network::{FaultyDatabase, Link, Network, Reach, Weather};
+use crate::oracle::OPERATOR;
+use crate::seed::{Chance, Seed};
+use crate::store::Store;
+use crate::tiny;
+use crate::trace::Trace;
+
+/// The people who run the fleets, at their command lines.
+pub(super) struct Operators {
+    /// What the fleets call the account.
+    accounts: Vec<String>,
+    feeds: feedmill_user_feed::Options,
+    chance: Entropy,
+    clock: ManualClock,
+    store: Store,
+    network: Network,
+    trace: Trace,
+    /// Commands that have not come back.
+    under_way: JoinSet<()>,
+}
+
+impl Operators {
+    pub(super) fn new(
+        accounts: Vec<String>,
+        seed: Seed,
+        clock: &ManualClock,
+        store: &Store,
+        network: &Network,
+        trace: &Trace,
+    ) -> Self {
+        let (feeds, chance) = (tiny::feeds(&seed.stream("feeds")), seed.stream("operators"));
+        let (clock, store, network, trace) = (clock.clone(), store.clone(), network.clone(), trace.clone());
+        Self { accounts, feeds, chance, clock, store, network, trace, under_way: JoinSet::new() }
+    }
+
+    /// Somebody enters a command.
+    pub(super) fn act(&mut self) {
+        let account: &String = self.chance.one_of(&self.accounts);
+        let database = self.database(account);
+        let command = Command {
+            feeds: self.feeds.clone(),
+            chance: Entropy::seeded(self.chance.next_u64()),
+            clock: self.clock.clone(),
+            trace: self.trace.clone(),
+        };
+        match self.chance.below(0..5) {
+            0 => self.under_way.spawn(async move { command.pause(database).await }),
+            1 => self.under_way.spawn(async move { command.release(database).await }),
+            2 => self.under_way.spawn(async move { command.rewind(database).await }),
+            _ => self.under_way.spawn(async move { command.rebuild(database).await }),
+        };
+    }
+
+    /// All commands have come back, nothing of them is late any more, and nothing is paused.
+    pub(super) async fn leave(&mut self) {
+        while self.under_way.join_next().await.is_some() {}
+        self.clock.sleep(Weather::LATE_MAX).await;
+        for account in &self.accounts {
+            let operator = operator(self.database(account), &self.clock, &self.chance).await;
+            for processor in operator.paused().await.expect("all is well") {
+                self.trace.say(OPERATOR, || format!("resumes {processor}"));
+                operator.pause(&processor, false).await.expect("all is well");
+            }
+        }
+    }
+
+    fn database(&self, account: &str) -> Arc<dyn Database> {
+        Arc::new(FaultyDatabase::new(&self.store.database, &self.link()).called(account))
+    }
+
+    fn link(&self) -> Link {
+        Link::new(&self.network, OPERATOR, &Gate::open(), &Reach::default())
+    }
+}
+
+/// One command, on its own.
+struct Command {
+    feeds: feedmill_user_feed::Options,
+    chance: Entropy,
+    clock: ManualClock,
+    trace: Trace,
+}
+
+impl Command {
+    async fn pause(self, database: Arc<dyn Database>) {
+        let processor = self.chance.one_of(&processors(&self.feeds)).name.clone();
+        let paused = self.chance.happens(0.5);
+        self.trace.say(OPERATOR, || format!("{} {processor}", if paused { "pauses" } else { "resumes" }));
+        let operator = operator(database, &self.clock, &self.chance).await;
+        self.told(operator.pause(&processor, paused).await);
+    }
+
+    async fn release(self, database: Arc<dyn Database>) {
+        let operator = operator(database, &self.clock, &self.chance).await;
+        let done = async {
+            let leases = operator.leases().await?;
+            if leases.is_empty() {
+                return Ok(());
+            }
+            let lease = self.chance.one_of(&leases);
+            self.trace.say(OPERATOR, || format!("releases {}", lease.id));
+            operator.release(lease).await?;
+            Ok::<_, LeaseError>(())
+        };
+        self.told(done.await);
+    }
+
+    async fn rewind(self, database: Arc<dyn Database>) {
+        let operator = operator(database, &self.clock, &self.chance).await;
+        let done = async {
+            let leases = operator.leases().await?;
+            if leases.is_empty() {
+                return Ok(());
+            }
+            let lease = self.chance.one_of(&leases);
+            let to = if self.chance.happens(0.5) { RewindTo::Beginning } else { RewindTo::Time(BEGINNING) };
+            self.trace.say(OPERATOR, || format!("rewinds {} to {to:?}", lease.id));
+            operator.rewind(lease, &to).await?;
+            Ok::<_, LeaseError>(())
+        };
+        self.told(done.await);
+    }
+
+    /// A command that fails is not entered again: whatever it did is right.
+    async fn rebuild(self, database: Arc<dyn Database>) {
+        let (user, act) = (*self.chance.one_of(&PEOPLE), *self.chance.one_of(&[Act::Settle, Act::Repair]));
+        self.trace.say(OPERATOR, || format!("rebuilds the feed of {user}: {act:?}"));
+        let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
+        let writer = Writer::new(database, clock, self.chance.clone(), Options::default().settle);
+        let done = UserFeed::new(self.feeds.clone()).rebuild(user, act, &writer.operator(act == Act::Repair)).await;
+        self.told(done.map(|_| ()));
+    }
+
+    fn told<E: std::fmt::Display>(&self, done: Result<(), E>) {
+        self.trace.say(OPERATOR, || match done {
+            Ok(()) => "done".to_owned(),
+            Err(error) => format!("failed: {error}"),
+        });
+    }
+}
+
+async fn operator(database: Arc<dyn Database>, clock: &ManualClock, chance: &Entropy) -> Operator {
+    let feeds = processors(&feedmill_user_feed::Options::default()).into_iter();
+    let feeds = feeds.map(|processor| (processor.name, processor.source));
+    let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+    let operator = Operator::open(database, clock, chance.clone(), &Options::default(), feeds).await;
+    operator.expect("every container is there, and outages are outlasted")
+}

@@ -1,0 +1,68 @@
+//! What happens to hosts and to the store.
+
+use std::time::Duration;
+
+use feedmill_clock::Clock;
+use feedmill_documents::containers::{
+    AUTHOR_POSTS, BLOCKS, FAN_OUT, FOLLOWING, FOLLOWS, LEASES, POST_REPLIES, POSTS, REACTIONS,
+};
+
+use super::World;
+use crate::network::{Cut, Weather};
+use crate::seed::Chance;
+
+/// Containers that are split and merged: those with feeds.
+const RESHAPED: [&str; 9] = [POSTS, FOLLOWS, REACTIONS, BLOCKS, AUTHOR_POSTS, POST_REPLIES, FOLLOWING, FAN_OUT, LEASES];
+/// The store is down for so long at most: longer than anybody counts as alive without a heartbeat.
+const OUTAGE_MAX: Duration = Duration::from_secs(30);
+/// So long at most nothing else happens, to see what comes of it.
+const LULL_MAX: Duration = Duration::from_secs(40);
+
+impl World {
+    pub(super) async fn trouble(&mut self) {
+        match self.chance.below(0..12) {
+            0..=6 => self.disturb(),
+            7 | 8 => {
+                let container = *self.chance.one_of(&RESHAPED);
+                let done = self.store.reshape(container, &self.chance).await;
+                self.trace.say("store", || done);
+            }
+            9 => self.operators.act(),
+            10 => {
+                let weather = self.network.weather();
+                self.trace.say("store", || "is down".to_owned());
+                self.network.set_weather(Weather::outage());
+                self.clock.sleep(self.chance.up_to(OUTAGE_MAX)).await;
+                self.trace.say("store", || "is up again".to_owned());
+                self.network.set_weather(weather);
+            }
+            _ => self.clock.sleep(self.chance.up_to(LULL_MAX)).await,
+        }
+    }
+
+    fn disturb(&mut self) {
+        let index = usize::try_from(self.chance.below(0..self.hosts.len() as u64)).expect("there are few hosts");
+        let host = &mut self.hosts[index];
+        match self.chance.below(0..8) {
+            0 if host.is_up() => host.crash(),
+            1 if host.is_up() => host.stop(),
+            0..=2 if !host.is_up() => host.start(&self.store, &self.network),
+            3 => host.clock.jump(&self.chance),
+            4 => host.cut_off(Cut::From(LEASES)),
+            5 => host.cut_off(*self.chance.one_of(&[Cut::Everything, Cut::Nothing])),
+            _ if host.is_frozen() => host.thaw(),
+            _ => host.freeze(),
+        }
+    }
+
+    /// From now on all is well.
+    pub(super) async fn end_trouble(&mut self) {
+        self.trace.say("world", || "calm".to_owned());
+        self.network.set_weather(Weather::calm());
+        for host in &self.hosts {
+            host.thaw();
+            host.cut_off(Cut::Nothing);
+        }
+        self.operators.leave().await;
+    }
+}
