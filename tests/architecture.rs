@@ -26,6 +26,7 @@ const CRATES: &[(u8, &str, &[&str])] = &[
     (2, "testing", &["documents", "engine", "store-api", "clock", "local-store"]),
     (2, "cache", &["documents", "engine", "store-api", "clock"]),
     (2, "gateway", &["local-store", "query", "store-api", "clock"]),
+    (2, "scaler", &["engine", "clock"]),
     (2, "workload", &["documents", "store-api", "clock"]),
     (
         3,
@@ -69,6 +70,7 @@ const BELOW_LAYER_4: &[&str] = &[
     "notifications",
     "outbox",
     "cache",
+    "scaler",
     "workload",
     "simulation",
 ];

@@ -14,16 +14,21 @@ pub(crate) fn is_named(settings: &Settings) -> bool {
 
 /// Connects to the account of the settings. A missing database is made where `cosmos.create` allows it, if `may_create`.
 pub(crate) async fn open(settings: &Settings, may_create: bool) -> Result<Opened> {
+    let account = connect(settings).await?;
+    let name = &settings.store.database;
+    let database = if may_create { account.create_database(name).await? } else { account.database(name).await? };
+    // An account that is away may come back, whatever it says meanwhile.
+    Ok(Opened { database, failed: Box::pin(std::future::pending()) })
+}
+
+/// Connects to the account of the settings.
+pub(crate) async fn connect(settings: &Settings) -> Result<Account> {
     if settings.store.data_dir != "none" {
         let error = anyhow::anyhow!("--data-dir and --endpoint name two stores");
         return Err(Failure::misuse(error, "`feedmill config show` prints both; leave one of them at none"));
     }
     let key = std::env::var(KEY).ok().filter(|key| !key.is_empty()).map(AccountKey::from);
-    let account = Account::connect(Connection { options: &settings.cosmos, key, runtime: None }).await?;
-    let name = &settings.store.database;
-    let database = if may_create { account.create_database(name).await? } else { account.database(name).await? };
-    // An account that is away may come back, whatever it says meanwhile.
-    Ok(Opened { database, failed: Box::pin(std::future::pending()) })
+    Ok(Account::connect(Connection { options: &settings.cosmos, key, runtime: None }).await?)
 }
 
 impl From<ConnectError> for Failure {

@@ -4,20 +4,27 @@ use clap::{Parser, Subcommand};
 use feedmill_telemetry::Port;
 
 use crate::commands::{
-    admin, completions, config, counters, dead_letters, demo, export, feed, import, leases, notifications, outbox,
-    pause, run, status, store, verify,
+    admin, completions, config, counters, dead_letters, demo, doctor, export, feed, import, leases, notifications,
+    outbox, pause, provision, run, scaler, status, store, verify,
 };
 use crate::settings::{Given, Override};
 
 /// Keeps feeds, counters and notifications true to the change feed they come from
 #[derive(Debug, Parser)]
-#[command(name = "feedmill", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "feedmill", version, arg_required_else_help = true, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done; also a run that was stopped in order, by Ctrl-C or SIGTERM
+  1    failed, or something that was checked is not as it should be; stderr says what to do
+  2    the command or a setting is wrong; nothing was attempted, and the same again will not help
+  130  stopped at once, by a second Ctrl-C or SIGTERM; nothing is lost, the next run goes on";
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Settings")]
@@ -56,6 +63,9 @@ pub(crate) enum Command {
     Notifications(notifications::Args),
     Counters(counters::Args),
     Status(status::Args),
+    Doctor(doctor::Args),
+    Provision(provision::Args),
+    Scaler(scaler::Args),
     Leases(leases::Args),
     Pause(pause::Pause),
     Resume(pause::Resume),

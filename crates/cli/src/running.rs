@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use feedmill_clock::{Clock, Entropy, SystemClock};
 use feedmill_engine::{Engine, Lifetime, Summary};
-use feedmill_telemetry::{Admin, Metrics, Readiness, log_panics, start_tracing};
+use feedmill_telemetry::{Admin, Metrics, Probes, log_panics, start_tracing};
 use futures::future::BoxFuture;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::{Failure, Result};
+use crate::figures;
 use crate::progress::{Loading, Screen, watch};
 use crate::settings::Settings;
 use crate::signals::stop_on_signals;
@@ -23,7 +24,9 @@ pub(crate) struct Running {
     pub(crate) screen: Screen,
     /// Cancelled when somebody wants us to stop.
     pub(crate) stop: CancellationToken,
-    readiness: Readiness,
+    probes: Probes,
+    /// `None` where nobody asks.
+    metrics: Option<Metrics>,
     /// The admin endpoint answers as long as this lives.
     _admin: DropGuard,
 }
@@ -38,13 +41,16 @@ impl Running {
         let entropy = Entropy::from_os().map_err(|error| {
             Failure::failed(anyhow::Error::new(error).context("read chance"), "is /dev/urandom there?")
         })?;
-        let (clock, readiness, admin): (Arc<dyn Clock>, _, _) =
-            (Arc::new(SystemClock), Readiness::default(), CancellationToken::new());
-        if let Some(port) = settings.telemetry.admin_port.0 {
-            let address = SocketAddr::new(settings.telemetry.admin_address, port);
-            serve_admin(address, clock.clone(), &readiness, &admin, &screen).await?;
-        }
-        Ok(Self { clock, entropy, screen, stop, readiness, _admin: admin.drop_guard() })
+        let (clock, probes, admin): (Arc<dyn Clock>, _, _) =
+            (Arc::new(SystemClock), Probes::default(), CancellationToken::new());
+        let metrics = match settings.telemetry.admin_port.0 {
+            Some(port) => {
+                let address = SocketAddr::new(settings.telemetry.admin_address, port);
+                Some(serve_admin(address, clock.clone(), &probes, &admin, &screen).await?)
+            }
+            None => None,
+        };
+        Ok(Self { clock, entropy, screen, stop, probes, metrics, _admin: admin.drop_guard() })
     }
 
     /// The readiness probe says yes as long as `work` lasts, which is no longer than the store does.
@@ -53,14 +59,24 @@ impl Running {
         failed: BoxFuture<'static, feedmill_store_api::Error>,
         work: impl Future<Output = T>,
     ) -> Result<T> {
-        self.readiness.set(true);
+        self.probes.ready.answer(|| Ok(()));
+        self.watched(failed, work).await
+    }
+
+    /// As [`Self::ready_while`], where somebody else says how ready we are meanwhile.
+    async fn watched<T>(
+        &self,
+        failed: BoxFuture<'static, feedmill_store_api::Error>,
+        work: impl Future<Output = T>,
+    ) -> Result<T> {
         let done = tokio::select! {
             done = work => Ok(done),
             error = failed => {
                 Err(Failure::failed(error, "nothing acknowledged is lost: the same command again goes on from there"))
             }
         };
-        self.readiness.set(false);
+        self.probes.live.answer(|| Ok(()));
+        self.probes.ready.answer(|| Err("ending".to_owned()));
         done
     }
 
@@ -79,7 +95,19 @@ impl Running {
                 () = watch(&self.screen, &*self.clock, &status, loading) => unreachable!("watching has no end of its own"),
             }
         };
-        let summary = self.ready_while(failed, work).await?.map_err(|error| {
+        self.probes.live.answer({
+            let status = status.clone();
+            move || figures::live(&status)
+        });
+        self.probes.ready.answer({
+            let status = status.clone();
+            move || figures::ready(&status.ranges())
+        });
+        if let Some(metrics) = &self.metrics {
+            let status = status.clone();
+            metrics.ask(move || figures::of_ranges(&status.ranges()));
+        }
+        let summary = self.watched(failed, work).await?.map_err(|error| {
             Failure::failed(error, "what was not checkpointed is delivered again next time: run it again")
         })?;
         match summary.halted.as_slice() {
@@ -95,19 +123,20 @@ impl Running {
 async fn serve_admin(
     address: SocketAddr,
     clock: Arc<dyn Clock>,
-    readiness: &Readiness,
+    probes: &Probes,
     stop: &CancellationToken,
     screen: &Screen,
-) -> Result<()> {
+) -> Result<Metrics> {
     let admin = Admin::bind(address).await?;
     let metrics = Metrics::start()?;
+    metrics.ask(figures::of_process);
     screen.say(&format!("admin endpoint on http://{}", admin.address()));
-    tokio::spawn(admin.serve(metrics.clone(), readiness.clone(), stop.clone()));
-    let stop = stop.clone();
+    tokio::spawn(admin.serve(metrics.clone(), probes.clone(), stop.clone()));
+    let (stop, kept) = (stop.clone(), metrics.clone());
     tokio::spawn(async move {
         while stop.run_until_cancelled(clock.sleep(UPKEEP)).await.is_some() {
-            metrics.upkeep();
+            kept.upkeep();
         }
     });
-    Ok(())
+    Ok(metrics)
 }

@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use feedmill_clock::Clock;
-use feedmill_documents::containers;
 use feedmill_local_store::LocalStore;
 use feedmill_store_api::{
     Container, Database, ErrorKind, PageRequest, PartitionKey, Provisioned, Query, ReadLevel, Scope,
@@ -11,6 +10,7 @@ use feedmill_store_api::{
 use futures::future::BoxFuture;
 
 use crate::account;
+use crate::containers;
 use crate::error::{Failure, Result};
 use crate::settings::Settings;
 
@@ -77,15 +77,13 @@ pub(crate) async fn open_named(settings: &Settings, clock: Arc<dyn Clock>) -> Re
 /// Creates the containers that are missing. One that is there and is not as it should be is refused: an index or a time to live
 /// that is missing shows much later, and as something else.
 pub(crate) async fn provision(database: &dyn Database, settings: &Settings) -> Result<()> {
-    for mut spec in containers::all(settings.store.partitions) {
-        // How many partitions there are is decided when a container is made; from then on it is what it is.
-        if let Ok(there) = database.container(&spec.name).await {
-            spec.partitions = there.spec().partitions;
-        }
+    for spec in containers::wanted(settings) {
+        let spec = containers::as_it_may_be(database, settings, spec).await?;
         if let Provisioned::Differs(differences) = database.provision(&spec).await? {
+            let said: Vec<_> = differences.iter().map(ToString::to_string).collect();
             return Err(Failure::failed(
-                anyhow::anyhow!("container {} is not as it should be: {}", spec.name, differences.join("; ")),
-                "another --data-dir or store.database, or the settings it was made with",
+                anyhow::anyhow!("container {} is not as it should be: {}", spec.name, said.join("; ")),
+                "`feedmill provision --check` shows all differences and what to do; or another --data-dir or store.database",
             ));
         }
     }

@@ -5,6 +5,7 @@ use feedmill_engine::{Engine, Parts, Processor, StartFrom};
 use feedmill_store_api::Database;
 
 use crate::account;
+use crate::host;
 use crate::settings::Settings;
 
 /// An engine with every processor there is. A store of our own is ours alone, so leases that somebody left behind are taken over at
@@ -15,7 +16,7 @@ pub(crate) fn engine(
     clock: Arc<dyn Clock>,
     entropy: Entropy,
 ) -> Engine {
-    let host = format!("feedmill-{:08x}", entropy.next_u64() >> 32);
+    let host = host::name(settings, &entropy);
     let (exclusive, options) = (!account::is_named(settings), settings.engine.clone());
     let mut engine = Engine::new(Parts { database, clock, entropy, host, exclusive, options });
     for processor in processors(settings) {

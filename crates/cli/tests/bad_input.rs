@@ -67,7 +67,7 @@ fn a_port_in_use_is_said_with_a_way_out() {
 }
 
 /// `feedmill run` on the store, once it is ready; its admin address.
-fn running(store: &Store) -> (Child, String) {
+pub(crate) fn running(store: &Store) -> (Child, String) {
     let mut child = command(store.arguments(&["run", "--admin-port", "0"])).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();

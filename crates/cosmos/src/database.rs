@@ -89,7 +89,7 @@ async fn rid(client: &DatabaseClient, name: &str) -> Result<String> {
 }
 
 fn compared(there: &ContainerSpec, wanted: &ContainerSpec) -> Provisioned {
-    let differences = provision::differences(there, wanted);
+    let differences = there.differences(wanted);
     if differences.is_empty() { Provisioned::Unchanged } else { Provisioned::Differs(differences) }
 }
 
@@ -137,6 +137,18 @@ impl Database for CosmosDatabase {
                     _ if !self.may_create => Err(self.missing(&spec.name)),
                     _ => self.create(&spec).await,
                 },
+            }
+        })
+    }
+
+    fn throughput<'a>(&'a self, container: &'a str) -> BoxFuture<'a, Result<Option<feedmill_store_api::Throughput>>> {
+        Box::pin(async move {
+            let attempted = || format!("read the throughput of container {container}");
+            let client = Box::pin(self.client.container_client(container.to_owned(), None)).await;
+            let client = client.map_err(|error| failed(attempted, error))?;
+            match Box::pin(client.read_throughput(None)).await {
+                Ok(offer) => Ok(offer.as_ref().and_then(provision::named)),
+                Err(error) => Err(failed(attempted, error)),
             }
         })
     }

@@ -51,6 +51,12 @@ pub(crate) fn throughput(spec: &ContainerSpec, given: Throughput) -> Option<Thro
     }
 }
 
+/// What the service says of a container's own request units.
+pub(crate) fn named(properties: &ThroughputProperties) -> Option<feedmill_store_api::Throughput> {
+    use feedmill_store_api::Throughput::{Autoscale, Manual};
+    properties.autoscale_maximum().map(Autoscale).or_else(|| properties.throughput().map(Manual))
+}
+
 pub(crate) fn spec(properties: &ContainerProperties, partitions: u32) -> ContainerSpec {
     let indexing = properties.indexing_policy.as_ref();
     let excluded = indexing.into_iter().flat_map(|policy| &policy.excluded_paths).map(|path| path.path.clone());
@@ -76,44 +82,6 @@ pub(crate) fn spec(properties: &ContainerProperties, partitions: u32) -> Contain
         excluded_paths: excluded.filter(|path| path != ALWAYS_EXCLUDED).collect(),
         partitions,
     }
-}
-
-/// What is there against what is wanted, each difference in words. The number of partitions is the service's own affair.
-pub(crate) fn differences(there: &ContainerSpec, wanted: &ContainerSpec) -> Vec<String> {
-    let mut differences = Vec::new();
-    let mut compare = |what: &str, there: String, wanted: String| {
-        if there != wanted {
-            differences.push(format!("{what} is {there}, wanted is {wanted}"));
-        }
-    };
-    compare("the partition key", there.partition_key.join(", "), wanted.partition_key.join(", "));
-    compare("the default time to live", shown_ttl(there), shown_ttl(wanted));
-    compare("the composite indexes", shown_indexes(there), shown_indexes(wanted));
-    compare("the excluded paths", shown_paths(there), shown_paths(wanted));
-    differences
-}
-
-fn shown_ttl(spec: &ContainerSpec) -> String {
-    match spec.default_ttl {
-        None => "off".to_owned(),
-        Some(DefaultTtl::Forever) => "on without a default".to_owned(),
-        Some(DefaultTtl::Seconds(seconds)) => format!("{seconds} s"),
-    }
-}
-
-/// Neither list has an order that means anything.
-fn shown_indexes(spec: &ContainerSpec) -> String {
-    let path = |path: &IndexPath| format!("{} {:?}", path.path, path.order);
-    let index = |index: &Vec<IndexPath>| format!("({})", index.iter().map(path).collect::<Vec<_>>().join(", "));
-    let mut indexes: Vec<_> = spec.composite_indexes.iter().map(index).collect();
-    indexes.sort();
-    format!("[{}]", indexes.join(", "))
-}
-
-fn shown_paths(spec: &ContainerSpec) -> String {
-    let mut paths = spec.excluded_paths.clone();
-    paths.sort();
-    format!("[{}]", paths.join(", "))
 }
 
 #[cfg(test)]
@@ -143,20 +111,6 @@ mod tests {
             json["indexingPolicy"]["excludedPaths"] = added.into();
             let there = spec(&serde_json::from_value(json).unwrap(), wanted.partitions);
             assert_eq!(there, wanted);
-            assert_eq!(differences(&there, &wanted), Vec::<String>::new());
-        }
-    }
-
-    #[test]
-    fn each_difference_is_said_and_partitions_are_none() {
-        let wanted = full();
-        assert_eq!(differences(&wanted.clone().partitions(8), &wanted), Vec::<String>::new());
-        let there = ContainerSpec::new("userFeed", "/userId");
-        let said = differences(&there, &wanted).join("; ");
-        for word in
-            ["partition key", "time to live is off", "composite", "excluded paths is [], wanted is [/_source/*]"]
-        {
-            assert!(said.contains(word), "{word}: {said}");
         }
     }
 

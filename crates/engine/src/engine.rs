@@ -100,6 +100,7 @@ impl Engine {
     ///
     /// Ranges that halt do not end a run that is to go on; they are in the summary and in the status.
     pub async fn run(self, lifetime: Lifetime, stop: CancellationToken) -> Result<Summary, EngineError> {
+        crate::metrics::begin();
         let clock = Arc::clone(&self.parts.clock);
         let shared = self.shared();
         let preparing = Box::pin(self.prepare(&shared));

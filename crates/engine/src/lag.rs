@@ -7,7 +7,7 @@ use feedmill_clock::{Clock, Monotonic};
 use feedmill_store_api::{FeedRange, RequestCharge};
 use parking_lot::{Mutex, RwLock};
 
-use crate::metrics::Labels;
+use crate::metrics::{self, Labels};
 use crate::worker::RangeState;
 use crate::{Tally, Writer};
 
@@ -58,6 +58,9 @@ pub struct RangeStatus {
     pub charge: RequestCharge,
     /// The last checkpoint.
     pub position: Option<String>,
+    /// How long something that was read is in no checkpoint: since the last one, or since the first page after it. `None`
+    /// where all of it is.
+    pub checkpoint_age: Option<Duration>,
 }
 
 impl Status {
@@ -69,6 +72,12 @@ impl Status {
     pub fn ranges(&self) -> Vec<RangeStatus> {
         let (now, monotonic) = (self.clock.now().as_second(), self.clock.monotonic());
         self.ranges.read().iter().map(|gauge| gauge.status(now, monotonic)).collect()
+    }
+
+    /// A worker whose loop has not gone round for longer than `limit`, and for how long. It goes round all the time, also
+    /// while the store is waited for.
+    pub fn hangs(&self, limit: Duration) -> Option<(String, Duration)> {
+        hangs(&self.ranges.read(), self.clock.monotonic(), limit)
     }
 
     /// Everything settled so far.
@@ -107,6 +116,11 @@ impl Status {
     }
 }
 
+fn hangs(ranges: &[Arc<Gauge>], now: Monotonic, limit: Duration) -> Option<(String, Duration)> {
+    let stood = |gauge: &Arc<Gauge>| Some((gauge.name(), now.since(gauge.inner.lock().turned?)));
+    ranges.iter().filter_map(stood).find(|(_, stood)| *stood > limit)
+}
+
 /// Of the ranges of one processor and source.
 fn report_lag(ranges: &[Arc<Gauge>], now_seconds: i64) {
     let (mut seconds, mut changes) = (None, Some(0));
@@ -140,6 +154,10 @@ struct Inner {
     dead_letters: u64,
     charge: RequestCharge,
     position: Option<String>,
+    /// Since when something is in no checkpoint.
+    unwritten_since: Option<Monotonic>,
+    /// When the worker's loop last went round.
+    turned: Option<Monotonic>,
     rate: Rate,
 }
 
@@ -155,6 +173,8 @@ impl Gauge {
             dead_letters: 0,
             charge: RequestCharge::ZERO,
             position: None,
+            unwritten_since: None,
+            turned: None,
             rate: Rate::new(now),
         };
         Self {
@@ -179,9 +199,13 @@ impl Gauge {
         format!("{} over {} {}", self.processor, self.source, self.range)
     }
 
-    pub(crate) fn page(&self, changes: usize, head_lsn: u64, charge: RequestCharge) {
+    pub(crate) fn page(&self, changes: usize, head_lsn: u64, charge: RequestCharge, now: Monotonic) {
         self.labels.page(changes);
+        metrics::charged(&self.source, "feed", charge);
         let mut inner = self.inner.lock();
+        if changes > 0 && inner.unwritten_since.is_none() {
+            inner.unwritten_since = Some(now);
+        }
         inner.head_lsn = Some(head_lsn);
         inner.charge += charge;
     }
@@ -212,9 +236,22 @@ impl Gauge {
         inner.state = RangeState::Idle;
     }
 
-    pub(crate) fn checkpointed(&self, position: &str) {
+    pub(crate) fn checkpointed(&self, position: &str, now: Monotonic) {
         self.labels.checkpoint();
-        self.inner.lock().position = Some(position.to_owned());
+        let mut inner = self.inner.lock();
+        inner.position = Some(position.to_owned());
+        inner.unwritten_since = inner.oldest.map(|_| now);
+    }
+
+    /// One write of the range's lease, in this container.
+    pub(crate) fn lease_written(&self, container: &str, charge: RequestCharge) {
+        metrics::charged(container, "lease", charge);
+        self.charge(charge);
+    }
+
+    /// The worker's loop went round; `None`: there is no loop now.
+    pub(crate) fn stands(&self, turned: Option<Monotonic>) {
+        self.inner.lock().turned = turned;
     }
 
     pub(crate) fn begins_at(&self, position: Option<String>) {
@@ -280,6 +317,7 @@ impl Gauge {
             dead_letters: inner.dead_letters,
             charge: inner.charge,
             position: inner.position.clone(),
+            checkpoint_age: inner.unwritten_since.map(|since| now.since(since)),
         }
     }
 }
@@ -363,11 +401,44 @@ mod tests {
             (status.lag_changes, status.lag_seconds)
         };
         assert_eq!(lag(&gauge), (None, None));
-        gauge.page(3, 12, RequestCharge::ZERO);
+        gauge.page(3, 12, RequestCharge::ZERO, at(1));
         gauge.oldest(Some(90));
         gauge.settled(1, 5);
         assert_eq!(lag(&gauge), (Some(7), Some(10.0)));
         gauge.caught_up();
         assert_eq!(lag(&gauge), (Some(0), Some(0.0)));
+    }
+
+    #[test]
+    fn a_loop_that_stands_still_is_told_from_one_that_waits() {
+        let limit = Duration::from_secs(60);
+        let gauge = Arc::new(Gauge::new("p", "s", FeedRange::full(), at(0)));
+        let hangs = |now| hangs(std::slice::from_ref(&gauge), at(now), limit).map(|(_, stood)| stood.as_secs());
+        assert_eq!(hangs(500), None, "there is no loop yet");
+        gauge.stands(Some(at(100)));
+        gauge.state(RangeState::Waiting { error: "no route".to_owned() });
+        assert_eq!(hangs(160), None);
+        assert_eq!(hangs(161), Some(61));
+        gauge.stands(Some(at(161)));
+        assert_eq!(hangs(200), None);
+        gauge.stands(None);
+        assert_eq!(hangs(900), None, "its lease is elsewhere");
+    }
+
+    #[test]
+    fn a_checkpoint_is_as_old_as_what_it_leaves_out() {
+        let gauge = Gauge::new("p", "s", FeedRange::full(), at(0));
+        let age = |gauge: &Gauge, now| gauge.status(100, at(now)).checkpoint_age.map(|age| age.as_secs());
+        gauge.page(0, 12, RequestCharge::ZERO, at(1));
+        assert_eq!(age(&gauge, 9), None, "an empty page leaves nothing out");
+        gauge.page(3, 12, RequestCharge::ZERO, at(2));
+        gauge.oldest(Some(90));
+        gauge.page(3, 15, RequestCharge::ZERO, at(4));
+        assert_eq!(age(&gauge, 9), Some(7));
+        gauge.checkpointed("5", at(9));
+        assert_eq!(age(&gauge, 12), Some(3), "it left something out");
+        gauge.oldest(None);
+        gauge.checkpointed("15", at(13));
+        assert_eq!(age(&gauge, 20), None);
     }
 }

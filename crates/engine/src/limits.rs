@@ -21,6 +21,9 @@ pub(crate) const RESTARTS_MAX: u32 = 5;
 /// else holds it up: behind a frozen host or a store that does not answer, a multiple of it would be hours.
 pub(crate) const GATHER_PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// A worker's loop goes round at least this often, also where it has nothing to do: a probe takes one that stands still for hung.
+pub(crate) const TURN_INTERVAL: Duration = Duration::from_secs(15);
+
 /// A host that was not heard of sends nothing from this long before others may count it as dead: what is on its way then
 /// has arrived before they act.
 pub(crate) const FENCE_BEFORE_EXPIRY: Duration = Duration::from_secs(2);

@@ -1,4 +1,5 @@
-//! What delivery reports. Labels: `processor` and `source`, as bounded as the configuration is.
+//! What delivery reports. Labels: `processor` and `source`, as bounded as the configuration is; others are said with the metric and have
+//! a handful of values. What is told of each range is in [`crate::Status::ranges`].
 
 /// Pages read from feeds.
 pub const PAGES: &str = "feedmill_engine_pages_total";
@@ -16,12 +17,14 @@ pub const DELIVERY_SECONDS: &str = "feedmill_engine_delivery_seconds";
 pub const CHECKPOINTS: &str = "feedmill_engine_checkpoints_total";
 /// Dead letters written.
 pub const DEAD_LETTERS: &str = "feedmill_engine_dead_letters_total";
-/// Leases lost to somebody else.
-pub const LEASES_LOST: &str = "feedmill_engine_leases_lost_total";
-/// Leases that began to be worked on here: taken, or handed to this host.
-pub const LEASES_HELD: &str = "feedmill_engine_leases_held_total";
-/// Leases freed or handed over in order.
-pub const LEASES_GIVEN: &str = "feedmill_engine_leases_given_total";
+/// Seconds from a change's own time, which the store gives in whole seconds, until all it leads to was written; by change.
+pub const PROJECTION_SECONDS: &str = "feedmill_engine_change_to_projection_seconds";
+/// Leases that came to this host or left it, by `cause`, see [`LeaseMove`].
+pub const LEASE_MOVES: &str = "feedmill_engine_lease_moves_total";
+/// Requests that are sent again, or whose range waits, by `reason` (throttled, unavailable, forbidden). No other labels.
+pub const RETRIES: &str = "feedmill_engine_request_retries_total";
+/// Request units (hundredths, because a counter holds whole numbers), by `container` and `purpose` (feed, lease, read, write). No other labels.
+pub const CHARGE: &str = "feedmill_engine_request_units_hundredths_total";
 /// Ranges that were split and whose parts got leases.
 pub const DIVISIONS: &str = "feedmill_engine_ranges_divided_total";
 /// Other hosts whose heartbeat stood still. No labels.
@@ -36,10 +39,70 @@ pub const LAG_CHANGES: &str = "feedmill_engine_feed_lag_changes";
 use std::sync::Arc;
 use std::time::Duration;
 
+use feedmill_store_api::{Change, ErrorKind, RequestCharge};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 pub(crate) fn host_died() {
     counter!(HOSTS_DIED).increment(1);
+}
+
+const THROTTLED: &str = "throttled";
+const FORBIDDEN: &str = "forbidden";
+const UNAVAILABLE: &str = "unavailable";
+
+/// What has not happened yet is 0 and not absent, so that the first time is seen as a rise.
+pub(crate) fn begin() {
+    counter!(HOSTS_DIED).increment(0);
+    for reason in [THROTTLED, FORBIDDEN, UNAVAILABLE] {
+        counter!(RETRIES, "reason" => reason).increment(0);
+    }
+}
+
+/// A request is sent again.
+pub(crate) fn retried(kind: ErrorKind) {
+    let reason = match kind {
+        ErrorKind::Throttled { .. } => THROTTLED,
+        ErrorKind::Forbidden => FORBIDDEN,
+        _ => UNAVAILABLE,
+    };
+    counter!(RETRIES, "reason" => reason).increment(1);
+}
+
+pub(crate) fn charged(container: &str, purpose: &'static str, charge: RequestCharge) {
+    let hundredths = (charge.units() * 100.0).round() as u64;
+    counter!(CHARGE, "container" => container.to_owned(), "purpose" => purpose).increment(hundredths);
+}
+
+/// Why a lease came to this host or left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeaseMove {
+    /// It was free, or its owner had died.
+    Taken,
+    /// Another host handed it to us.
+    Received,
+    /// The plan wants it on another host, which got it from us.
+    HandedOver,
+    /// This host stops, the processor is paused, or an operator wants it free.
+    Freed,
+    /// Somebody else has it, without our doing.
+    Lost,
+    /// The range was split, and its parts have leases.
+    Divided,
+}
+
+impl LeaseMove {
+    const ALL: [Self; 6] = [Self::Taken, Self::Received, Self::HandedOver, Self::Freed, Self::Lost, Self::Divided];
+
+    fn cause(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Received => "received",
+            Self::HandedOver => "handed-over",
+            Self::Freed => "freed",
+            Self::Lost => "lost",
+            Self::Divided => "divided",
+        }
+    }
 }
 
 /// The instruments of one processor and source, looked up once: a look-up per delivery would cost more than the rest.
@@ -55,9 +118,8 @@ struct Instruments {
     delivery_seconds: Histogram,
     checkpoints: Counter,
     dead_letters: Counter,
-    leases_held: Counter,
-    leases_given: Counter,
-    leases_lost: Counter,
+    projection_seconds: Histogram,
+    lease_moves: [Counter; LeaseMove::ALL.len()],
     divisions: Counter,
     halts: Counter,
     lag_seconds: Gauge,
@@ -76,9 +138,11 @@ impl Labels {
             delivery_seconds: histogram!(DELIVERY_SECONDS, &labels),
             checkpoints: counter!(CHECKPOINTS, &labels),
             dead_letters: counter!(DEAD_LETTERS, &labels),
-            leases_held: counter!(LEASES_HELD, &labels),
-            leases_given: counter!(LEASES_GIVEN, &labels),
-            leases_lost: counter!(LEASES_LOST, &labels),
+            projection_seconds: histogram!(PROJECTION_SECONDS, &labels),
+            lease_moves: LeaseMove::ALL.map(|moved| {
+                let cause = [("cause", moved.cause().to_owned())];
+                counter!(LEASE_MOVES, [&labels[..], &cause].concat().as_slice())
+            }),
             divisions: counter!(DIVISIONS, &labels),
             halts: counter!(HALTS, &labels),
             lag_seconds: gauge!(LAG_SECONDS, &labels),
@@ -113,20 +177,20 @@ impl Labels {
         self.0.dead_letters.increment(1);
     }
 
-    pub(crate) fn lease_held(&self) {
-        self.0.leases_held.increment(1);
+    /// All that these changes lead to is written.
+    pub(crate) fn projected(&self, changes: &[Change], now_seconds: i64) {
+        for change in changes {
+            self.0.projection_seconds.record(now_seconds.saturating_sub(change.timestamp_seconds).max(0) as f64);
+        }
     }
 
-    pub(crate) fn lease_given(&self) {
-        self.0.leases_given.increment(1);
+    pub(crate) fn lease_moved(&self, moved: LeaseMove) {
+        self.0.lease_moves[moved as usize].increment(1);
     }
 
     pub(crate) fn divided(&self) {
         self.0.divisions.increment(1);
-    }
-
-    pub(crate) fn lease_lost(&self) {
-        self.0.leases_lost.increment(1);
+        self.lease_moved(LeaseMove::Divided);
     }
 
     pub(crate) fn halt(&self) {

@@ -9,6 +9,7 @@ use crate::events::Event;
 use crate::fleet::Pulse;
 use crate::lease::{Divided, Error, Failed, HeldLease, Keeper, Lost, Owner, Stored, Taken};
 use crate::limits::RESTARTS_MAX;
+use crate::metrics::LeaseMove;
 use crate::shutdown::Stop;
 use crate::supervisor::{Panicked, catch};
 use crate::worker::{self, Context, Ended, RangeState, Why};
@@ -114,13 +115,22 @@ impl Range {
     }
 
     async fn acquire(&self, begin: Begin) -> Result<Taken, Error> {
-        match begin {
-            Begin::Take(stored) => self.keeper.take(stored).await,
+        let labels = self.context.gauge.labels();
+        let stored = match begin {
+            Begin::Take(stored) => stored,
             Begin::Given(stored) => match self.keeper.given(stored.clone()) {
-                Some(lease) => Ok(Taken::Held(Box::new(lease))),
-                None => self.keeper.take(stored).await,
+                Some(lease) => {
+                    labels.lease_moved(LeaseMove::Received);
+                    return Ok(Taken::Held(Box::new(lease)));
+                }
+                None => stored,
             },
+        };
+        let taken = self.keeper.take(stored).await;
+        if matches!(taken, Ok(Taken::Held(_))) {
+            labels.lease_moved(LeaseMove::Taken);
         }
+        taken
     }
 
     async fn work(&mut self, lease: HeldLease, known: &Stored, broken: &mut Broken) -> Next {
@@ -132,9 +142,9 @@ impl Range {
         tracing::info!(range = %context.gauge.name(), position = lease.position(), "reading");
         let (processor, source, range) = context.gauge.place();
         context.events.tell(Event::LeaseHeld { processor, source, range, epoch: lease.epoch() });
-        context.gauge.labels().lease_held();
         let settled = context.gauge.settled_pages();
         let ended = catch(Box::pin(worker::run(&context, lease, &self.stop, &mut self.orders))).await;
+        context.gauge.stands(None);
         context.ledger.released(&context.range);
         let Ended { why, lease, position } = match ended {
             Ok(ended) => ended,
@@ -236,8 +246,8 @@ impl Range {
             }
             match lease.checkpoint(&position).await {
                 Ok((held, charge)) => {
-                    self.context.gauge.charge(charge);
-                    self.context.gauge.checkpointed(position.as_str());
+                    self.context.gauge.lease_written(&self.context.options.leases, charge);
+                    self.context.gauge.checkpointed(position.as_str(), self.context.clock.monotonic());
                     return self.rest_with(held).await;
                 }
                 Err(Failed::Lost(lost)) => return self.lost_now(&lost),
@@ -292,14 +302,15 @@ impl Range {
             }
             match lease.give(heir.as_ref(), position.as_ref()).await {
                 Ok((stored, charge)) => {
-                    context.gauge.charge(charge);
+                    context.gauge.lease_written(&context.options.leases, charge);
                     if let Some(position) = &position {
-                        context.gauge.checkpointed(position.as_str());
+                        context.gauge.checkpointed(position.as_str(), context.clock.monotonic());
                     }
                     let (processor, source, range) = context.gauge.place();
+                    let moved = if heir.is_some() { LeaseMove::HandedOver } else { LeaseMove::Freed };
                     let to = heir.map(|heir| heir.host);
                     context.events.tell(Event::LeaseGiven { processor, source, range, to });
-                    context.gauge.labels().lease_given();
+                    context.gauge.labels().lease_moved(moved);
                     if context.gauge.is_sound() {
                         context.gauge.state(RangeState::Released);
                     }
@@ -333,7 +344,7 @@ impl Range {
 
     fn lost_now(&self, lost: &Lost) -> Next {
         tracing::warn!(range = %self.context.gauge.name(), owner = lost.owner, "the lease is lost");
-        self.context.gauge.labels().lease_lost();
+        self.context.gauge.labels().lease_moved(LeaseMove::Lost);
         let (processor, source, range) = self.context.gauge.place();
         self.context.events.tell(Event::LeaseLost { processor, source, range, to: lost.owner.clone() });
         self.context.gauge.state(RangeState::Lost { owner: lost.owner.clone() });

@@ -7,6 +7,8 @@ use std::time::Duration;
 use feedmill_clock::{Clock, Entropy};
 use feedmill_store_api::{Error, ErrorKind, Result};
 
+use crate::metrics;
+
 /// Whether the store itself fails: it will pass, and says nothing about what was asked.
 pub(crate) fn is_outage(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unavailable | ErrorKind::Throttled { .. } | ErrorKind::Forbidden)
@@ -86,6 +88,7 @@ impl Patience {
 
     pub(crate) async fn wait(&self, backoff: &mut Backoff, attempted: &str, error: &Error) {
         let wait = backoff.after(error.kind());
+        metrics::retried(error.kind());
         tracing::warn!(attempted, error = %error, ?wait, "the store fails; waiting");
         self.clock.sleep(wait).await;
     }

@@ -222,7 +222,7 @@ impl LocalDatabase {
     fn provision(&self, spec: &ContainerSpec) -> Result<(Provisioned, Option<Ticket>)> {
         let mut containers = self.containers.lock();
         if let Some(there) = containers.get(&spec.name) {
-            let differences = differences(&there.schema.spec, spec);
+            let differences = there.schema.spec.differences(spec);
             let unchanged = differences.is_empty();
             return Ok((if unchanged { Provisioned::Unchanged } else { Provisioned::Differs(differences) }, None));
         }
@@ -275,51 +275,4 @@ async fn synced(storage: &dyn Storage, ticket: Ticket) -> Result<()> {
         Some(wait) => finish(wait).await.map_err(|failure| unavailable(&failure).perhaps_applied()),
         None => Ok(()),
     }
-}
-
-fn differences(there: &ContainerSpec, wanted: &ContainerSpec) -> Vec<String> {
-    let mut differences = Vec::new();
-    let mut compare = |what: &str, same: bool, there: String, wanted: String| {
-        if !same {
-            differences.push(format!("{what} is {there}, wanted is {wanted}"));
-        }
-    };
-    let show = |value: &dyn std::fmt::Debug| format!("{value:?}");
-    compare(
-        "the partition key",
-        there.partition_key == wanted.partition_key,
-        show(&there.partition_key),
-        show(&wanted.partition_key),
-    );
-    compare(
-        "the default time to live",
-        there.default_ttl == wanted.default_ttl,
-        show(&there.default_ttl),
-        show(&wanted.default_ttl),
-    );
-    compare(
-        "the composite indexes",
-        there.composite_indexes == wanted.composite_indexes,
-        show_indexes(there),
-        show_indexes(wanted),
-    );
-    compare(
-        "the excluded paths",
-        there.excluded_paths == wanted.excluded_paths,
-        show(&there.excluded_paths),
-        show(&wanted.excluded_paths),
-    );
-    compare(
-        "the number of partitions to begin with",
-        there.partitions == wanted.partitions,
-        there.partitions.to_string(),
-        wanted.partitions.to_string(),
-    );
-    differences
-}
-
-fn show_indexes(spec: &ContainerSpec) -> String {
-    let path = |path: &feedmill_store_api::IndexPath| format!("{} {:?}", path.path, path.order);
-    let index = |index: &Vec<_>| format!("({})", index.iter().map(path).collect::<Vec<_>>().join(", "));
-    spec.composite_indexes.iter().map(index).collect::<Vec<_>>().join(" ")
 }

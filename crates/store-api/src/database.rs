@@ -1,8 +1,9 @@
+use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use crate::{ChangeFeed, ContainerSpec, Documents, Result};
+use crate::{ChangeFeed, ContainerSpec, Difference, Documents, Result};
 
 /// One database of a store.
 pub trait Database: Send + Sync {
@@ -20,14 +21,38 @@ pub trait Database: Send + Sync {
 
     /// Creates the container when it is missing; never changes one that is there.
     fn provision(&self, spec: &ContainerSpec) -> BoxFuture<'_, Result<Provisioned>>;
+
+    /// Request units a second that a container has of its own. `None` where nobody names any: in the embedded store, and where an
+    /// account is serverless or the database shares its own.
+    fn throughput<'a>(&'a self, _container: &'a str) -> BoxFuture<'a, Result<Option<Throughput>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Provisioned {
     Created,
     Unchanged,
-    /// What is there differs from the specification: each difference in words.
-    Differs(Vec<String>),
+    /// What is there differs from the specification, and was left as it is.
+    Differs(Vec<Difference>),
+}
+
+/// Request units a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Throughput {
+    /// So many.
+    Manual(u64),
+    /// So many at most, and a tenth of it at rest.
+    Autoscale(u64),
+}
+
+impl fmt::Display for Throughput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manual(units) => write!(f, "{units} RU/s"),
+            Self::Autoscale(units) => write!(f, "up to {units} RU/s"),
+        }
+    }
 }
 
 /// One container: its documents and their change feed.

@@ -1,8 +1,6 @@
 use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -13,7 +11,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::Metrics;
+use crate::{Metrics, Probe};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
@@ -24,17 +22,18 @@ pub enum AdminError {
     Listen { address: SocketAddr, source: io::Error },
 }
 
-/// Whether `/readyz` says yes. Not ready at first; clones are one.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+/// What the two probes ask. Clones are one.
+#[derive(Clone)]
+pub struct Probes {
+    /// `/livez`: no means that only a restart helps. Yes at first.
+    pub live: Probe,
+    /// `/readyz`: no means that nothing is done now, for whatever reason. No at first.
+    pub ready: Probe,
+}
 
-impl Readiness {
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
-    }
-
-    pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+impl Default for Probes {
+    fn default() -> Self {
+        Self { live: Probe::yes(), ready: Probe::no("starting") }
     }
 }
 
@@ -62,14 +61,9 @@ impl Admin {
     }
 
     /// Answers until `stop`.
-    pub async fn serve(
-        self,
-        metrics: Metrics,
-        readiness: Readiness,
-        stop: CancellationToken,
-    ) -> Result<(), AdminError> {
+    pub async fn serve(self, metrics: Metrics, probes: Probes, stop: CancellationToken) -> Result<(), AdminError> {
         let address = self.address;
-        axum::serve(self.listener, router(metrics, readiness))
+        axum::serve(self.listener, router(metrics, probes))
             .with_graceful_shutdown(stop.cancelled_owned())
             .into_future()
             .await
@@ -77,15 +71,24 @@ impl Admin {
     }
 }
 
-fn router(metrics: Metrics, readiness: Readiness) -> Router {
+fn router(metrics: Metrics, probes: Probes) -> Router {
     Router::new()
-        .route("/livez", get(|| async { "live\n" }))
-        .route("/readyz", get(readyz).with_state(readiness))
+        .route(
+            "/livez",
+            get(|State(probe): State<Probe>| async move { answer(&probe, "live\n") }).with_state(probes.live),
+        )
+        .route(
+            "/readyz",
+            get(|State(probe): State<Probe>| async move { answer(&probe, "ready\n") }).with_state(probes.ready),
+        )
         .route("/metrics", get(scrape).with_state(metrics))
 }
 
-async fn readyz(State(readiness): State<Readiness>) -> impl IntoResponse {
-    if readiness.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+fn answer(probe: &Probe, yes: &'static str) -> (StatusCode, String) {
+    match probe.ask() {
+        Ok(()) => (StatusCode::OK, yes.to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
 }
 
 async fn scrape(State(metrics): State<Metrics>) -> impl IntoResponse {
@@ -98,6 +101,7 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
+    use crate::{Family, FamilyKind, Sample};
 
     const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -113,15 +117,26 @@ mod tests {
     #[tokio::test]
     async fn probes_and_scrapers_are_answered_until_stopped() {
         let admin = Admin::bind(LOOPBACK).await.unwrap();
-        let (address, readiness, stop) = (admin.address(), Readiness::default(), CancellationToken::new());
-        let serving = tokio::spawn(admin.serve(Metrics::start().unwrap(), readiness.clone(), stop.clone()));
+        let (address, probes, stop) = (admin.address(), Probes::default(), CancellationToken::new());
+        let metrics = Metrics::start().unwrap();
+        let serving = tokio::spawn(admin.serve(metrics.clone(), probes.clone(), stop.clone()));
 
         assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200"));
-        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
-        readiness.set(true);
+        let not_yet = get(address, "/readyz").await;
+        assert!(not_yet.starts_with("HTTP/1.1 503") && not_yet.ends_with("starting\n"), "{not_yet}");
+        probes.ready.answer(|| Ok(()));
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
+        probes.live.answer(|| Err("it hangs".to_owned()));
+        assert!(get(address, "/livez").await.starts_with("HTTP/1.1 503"));
         metrics::counter!("feedmill_telemetry_test_total").increment(3);
+        metrics::histogram!("feedmill_telemetry_test_seconds").record(0.3);
+        metrics.ask(|| {
+            let samples = vec![Sample { labels: vec![("range", "-FF".to_owned())], value: 7.0 }];
+            vec![Family { name: "feedmill_telemetry_test", help: "asked", kind: FamilyKind::Gauge, samples }]
+        });
         let scraped = get(address, "/metrics").await;
+        assert!(scraped.contains("feedmill_telemetry_test_seconds_bucket{le=\"0.5\"} 1"), "{scraped}");
+        assert!(scraped.contains("feedmill_telemetry_test{range=\"-FF\"} 7"), "{scraped}");
         assert!(scraped.contains("feedmill_telemetry_test_total 3"), "{scraped}");
         assert!(scraped.contains("feedmill_telemetry_panics_total 0"), "{scraped}");
 

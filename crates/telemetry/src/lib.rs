@@ -4,13 +4,17 @@
 //! calls it. Exporting traces (OTLP) is not here yet. Read `options.rs` first.
 
 mod admin;
+mod family;
 mod metrics;
 mod options;
 mod panic;
+mod probe;
 mod tracing;
 
-pub use admin::{Admin, AdminError, Readiness};
+pub use admin::{Admin, AdminError, Probes};
+pub use family::{Family, FamilyKind, Sample};
 pub use metrics::{Metrics, MetricsError};
 pub use options::{LogFormat, Options, Port};
 pub use panic::log_panics;
+pub use probe::Probe;
 pub use tracing::{TracingError, start_tracing};

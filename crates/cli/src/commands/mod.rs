@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod counters;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod feed;
 pub(crate) mod import;
@@ -15,7 +16,9 @@ mod listing;
 pub(crate) mod notifications;
 pub(crate) mod outbox;
 pub(crate) mod pause;
+pub(crate) mod provision;
 pub(crate) mod run;
+pub(crate) mod scaler;
 pub(crate) mod status;
 pub(crate) mod store;
 pub(crate) mod verify;
@@ -36,6 +39,9 @@ pub(crate) async fn dispatch(args: Args) -> Result<()> {
         Command::Notifications(args) => Box::pin(notifications::run(&args, &settings()?)).await,
         Command::Counters(args) => Box::pin(counters::run(&args, &settings()?)).await,
         Command::Status(args) => Box::pin(status::run(&args, &settings()?)).await,
+        Command::Provision(args) => Box::pin(provision::run(&args, settings()?)).await,
+        Command::Scaler(args) => Box::pin(scaler::run(&args, &settings()?)).await,
+        Command::Doctor(args) => Box::pin(doctor::run(&args, &settings()?)).await,
         Command::Leases(args) => Box::pin(leases::run(&args, &settings()?)).await,
         Command::Pause(args) => Box::pin(pause::pause(&args, &settings()?)).await,
         Command::Resume(args) => Box::pin(pause::resume(&args, &settings()?)).await,

@@ -12,7 +12,9 @@ use crate::{redis, store, wiring};
 
 /// Runs all processors on a store, until stopped
 ///
-/// Ctrl-C and SIGTERM stop it in order: it takes no more changes, finishes those it has, and stores how far it came.
+/// Ctrl-C and SIGTERM stop it in order, within engine.shutdown_grace: it takes no more changes, finishes those it has, stores how
+/// far it came, and gives its leases to other hosts. Exit code 0 after that, at the end of --for and once --until-caught-up is
+/// reached; 1 where a range halted, or --until-caught-up was stopped before. A platform may run it again after any of them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: feedmill run --data-dir ./store --until-caught-up")]
 pub(crate) struct Args {

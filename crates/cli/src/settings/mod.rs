@@ -18,6 +18,7 @@ pub(crate) use defaults::shown;
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) store: StoreOptions,
+    pub(crate) host: HostOptions,
     pub(crate) local_store: feedmill_local_store::Options,
     pub(crate) cosmos: feedmill_cosmos::Options,
     pub(crate) engine: feedmill_engine::Options,
@@ -44,6 +45,20 @@ pub(crate) struct StoreOptions {
     /// Physical partitions of each new container that grows with the customer; each is one feed range. Default 4. Containers
     /// that are there keep theirs.
     pub(crate) partitions: u32,
+}
+
+/// Who we are among the hosts that share the work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct HostOptions {
+    /// Name in leases and heartbeats. Default `none`: what the platform calls this replica.
+    pub(crate) name: String,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self { name: "none".to_owned() }
+    }
 }
 
 /// Where the canonical database is.

@@ -2,7 +2,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
-use super::command;
+use super::{Ran, command, feedmill};
 
 /// `feedmill store serve` in a process of its own, killed with this.
 pub(crate) struct Served {
@@ -18,6 +18,21 @@ impl Served {
         let mut endpoint = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut endpoint).unwrap();
         Self { child, endpoint: endpoint.trim().to_owned() }
+    }
+
+    /// Of a store in memory.
+    pub(crate) fn in_memory() -> Self {
+        Self::new(&["--memory", "--port", "0"])
+    }
+
+    /// The arguments with `--endpoint` of this server.
+    pub(crate) fn arguments(&self, arguments: &[&str]) -> Vec<String> {
+        let endpoint = ["--endpoint", &self.endpoint];
+        arguments.iter().chain(&endpoint).map(|&argument| argument.to_owned()).collect()
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        feedmill(self.arguments(arguments))
     }
 
     /// Without a word, as a machine that loses its power.

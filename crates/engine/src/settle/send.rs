@@ -9,6 +9,7 @@ use feedmill_store_api::{BatchOutcome, Error, ErrorKind, Operation, PartitionKey
 use super::reader::Reader;
 use super::settler::SettleError;
 use super::writer::Opened;
+use crate::metrics;
 use crate::protection::Protection;
 
 /// Attempts at one request before its failure is the delivery's.
@@ -128,6 +129,7 @@ async fn request(
             }
             _ => return Err(error.into()),
         };
+        metrics::retried(error.kind());
         writer.clock().sleep(wait).await;
     }
 }

@@ -34,6 +34,7 @@ struct State {
 impl Window {
     pub(super) fn new(max: usize) -> Self {
         let max = max.max(1);
+        metrics::window(max);
         let state = State { limit: max, owed: 0, good: 0, quick: Duration::ZERO };
         Self { permits: Semaphore::new(max), max, state: Mutex::new(state) }
     }

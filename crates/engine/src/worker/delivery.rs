@@ -14,7 +14,7 @@ use super::{Context, RangeState};
 use crate::dead_letters::{Failure, Fault, source_id};
 use crate::options::OnError;
 use crate::supervisor::catch;
-use crate::{Delivery, Outcome, SettleError, retry};
+use crate::{Delivery, Outcome, SettleError, metrics, retry};
 
 /// What became of a delivery.
 pub(super) enum Fate {
@@ -79,6 +79,7 @@ pub(super) async fn deliver(context: &Context, delivery: Delivery, mut slot: Slo
                 let this = context.clock.monotonic().since(began);
                 took += this;
                 context.gauge.labels().delivery(this);
+                context.gauge.labels().projected(&delivery.changes, context.clock.now().as_second());
                 outage.reset();
                 attempts = 0;
                 if let Err(reason) = conclude(context, &delivery, &outcome).await {
@@ -211,6 +212,7 @@ async fn write(
 impl Context {
     /// Shows that the store fails.
     pub(super) fn trouble(&self, error: &Error) {
+        metrics::retried(error.kind());
         let state = RangeState::Waiting { error: error.to_string() };
         if !self.gauge.is_in(&state) {
             tracing::warn!(range = %self.gauge.name(), error = %error, "the store fails; waiting");

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use feedmill_clock::Monotonic;
 use feedmill_store_api::{Error, ErrorKind, FeedPage, PartitionKey, Position};
-use futures::future::Either;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 
@@ -19,7 +18,7 @@ use crate::Delivery;
 use crate::dead_letters::Fault;
 use crate::lease::{HeldLease, Lost};
 use crate::lifetime::Round;
-use crate::limits::GATHER_PAUSE_MAX;
+use crate::limits::{GATHER_PAUSE_MAX, TURN_INTERVAL};
 use crate::range::Order;
 use crate::retry;
 use crate::shutdown::Stop;
@@ -130,6 +129,7 @@ impl Pump {
     /// Starts whatever can be started now. Returns why it ends, where there is nothing left to wait for.
     fn start(&mut self) -> Option<Why> {
         let now = self.context.clock.monotonic();
+        self.context.gauge.stands(Some(now));
         // Also where no place is free: otherwise the loop would wake for a time that has passed, again and again.
         self.lanes.warm(now);
         if !self.context.pulse.allows(now) {
@@ -168,10 +168,8 @@ impl Pump {
         let poll_at = if self.has_room() { self.poll.due_at() } else { None };
         let leave_at = self.leaving.as_ref().map(|leaving| leaving.until);
         let wake = [poll_at, self.lanes.next_warm(), self.checkpointer.due_at(), leave_at].into_iter().flatten().min();
-        let time = match wake {
-            Some(at) => Either::Left(clock.sleep(at.since(now))),
-            None => Either::Right(std::future::pending()),
-        };
+        // Also where there is nothing to wait for but the store: a loop that goes round is told from one that hangs.
+        let wait = wake.map_or(TURN_INTERVAL, |at| at.since(now).min(TURN_INTERVAL));
         let slots = Arc::clone(&self.slots);
         // In this order nobody starves: orders and checkpoints are few, pages end when there is no room, and whatever
         // happens, the loop then starts all that is due.
@@ -189,7 +187,7 @@ impl Pump {
                 Event::Slot(permit.expect("the semaphore is never closed"))
             }
             _ = self.rounds.changed() => Event::Time,
-            () = time => Event::Time,
+            () = clock.sleep(wait) => Event::Time,
         }
     }
 
@@ -237,7 +235,7 @@ impl Pump {
 
     fn page(&mut self, page: FeedPage, round: u64) {
         let context = &self.context;
-        context.gauge.page(page.changes.len(), page.head_lsn, page.charge);
+        context.gauge.page(page.changes.len(), page.head_lsn, page.charge, context.clock.monotonic());
         context.gauge.recovered();
         context.ledger.session(&context.range, &page.session);
         let (Some(first), Some(last)) = (page.changes.first(), page.changes.last()) else {
@@ -336,8 +334,8 @@ impl Pump {
     fn checkpointed(&mut self, checkpoint: Checkpoint) -> Option<Why> {
         match checkpoint {
             Checkpoint::Written(position, charge) => {
-                self.context.gauge.checkpointed(position.as_str());
-                self.context.gauge.charge(charge);
+                self.context.gauge.checkpointed(position.as_str(), self.context.clock.monotonic());
+                self.context.gauge.lease_written(&self.context.options.leases, charge);
                 None
             }
             Checkpoint::Failed(error) => {
@@ -350,6 +348,7 @@ impl Pump {
 
     /// Drains what runs, unless the lease is lost, and takes the lease out.
     async fn end(mut self, mut why: Why, stop: &Stop) -> Ended {
+        self.context.gauge.stands(None);
         while !matches!(why, Why::Lost(_) | Why::Fenced)
             && (!self.deliveries.is_empty() || self.checkpointer.is_writing())
         {
