@@ -64,6 +64,8 @@ pub(crate) struct Fleet {
     view: View,
     follow: Option<Follow>,
     expiry: Expiry,
+    /// Failed heartbeats of ours that the watch over others knows of.
+    misses: u64,
     weights: Weights,
     crew: Crew,
     /// The last epoch in which each lease was worked on: a later one of ours was handed to us.
@@ -113,6 +115,7 @@ impl Fleet {
         let followed_since_return = shared.pulse.returns();
         Self {
             view: View::new(members.keys().cloned()),
+            misses: 0,
             expiry: Expiry::new(options.heartbeat_expiry, options.heartbeat_interval * 2),
             list_at: shared.clock.monotonic(),
             rounds: participant.rounds(),
@@ -229,10 +232,20 @@ impl Fleet {
             }
         }
         if self.shared.pulse.beating_since().is_some() {
-            self.expiry.watch(self.shared.clock.monotonic());
+            self.watch();
             self.confirm().await;
         }
         Ok(())
+    }
+
+    /// The time since the last look counts, unless a heartbeat of ours failed in it: while something long is asked of the
+    /// store, the failure and the next success are both over before anybody looks.
+    fn watch(&mut self) {
+        let misses = self.shared.pulse.misses();
+        if std::mem::replace(&mut self.misses, misses) != misses && Protection::OwnHeartbeats.holds() {
+            self.expiry.look_away();
+        }
+        self.expiry.watch(self.shared.clock.monotonic());
     }
 
     /// Everything there is, and what is missing is made.
@@ -294,7 +307,7 @@ impl Fleet {
             }
             None => return Ok(false),
         }
-        self.expiry.watch(self.shared.clock.monotonic());
+        self.watch();
         self.confirm().await;
         self.learned()?;
         Ok(true)

@@ -20,6 +20,8 @@ struct State {
     beats: u64,
     /// How many of them came when the time of the one before was over: others may have counted us as dead.
     returns: u64,
+    /// Heartbeats that failed so far.
+    misses: u64,
     /// Whether the last attempt did, and when it was sent.
     beating: Option<Monotonic>,
 }
@@ -36,7 +38,7 @@ impl Pulse {
     }
 
     fn new(until: Option<Monotonic>) -> Self {
-        Self(watch::Sender::new(State { until, fenced: false, beats: 0, returns: 0, beating: None }))
+        Self(watch::Sender::new(State { until, fenced: false, beats: 0, returns: 0, misses: 0, beating: None }))
     }
 
     /// A heartbeat sent at `sent_at` was taken; others wait for us until well after `sent_at + good_for`.
@@ -53,7 +55,10 @@ impl Pulse {
     }
 
     pub(crate) fn missed(&self) {
-        self.0.send_modify(|state| state.beating = None);
+        self.0.send_modify(|state| {
+            state.misses += 1;
+            state.beating = None;
+        });
     }
 
     /// The time is over: whoever works stops, now.
@@ -77,6 +82,11 @@ impl Pulse {
     /// How often this host came back after others may have counted it as dead.
     pub(crate) fn returns(&self) -> u64 {
         self.0.borrow().returns
+    }
+
+    /// How often a heartbeat failed.
+    pub(crate) fn misses(&self) -> u64 {
+        self.0.borrow().misses
     }
 
     pub(crate) fn is_alone(&self) -> bool {
