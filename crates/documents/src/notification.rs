@@ -86,7 +86,7 @@ pub struct Parts {
     pub actor_id: String,
 }
 
-/// Fails when [`id`] would not have made it.
+/// Fails when [`id()`] would not have made it.
 pub fn parts(id: &str) -> Result<Parts, IdError> {
     let [recipient_id, kind, subject_id, actor_id] = id::split(id)?;
     let kind = kind.parse().map_err(|()| IdError::Malformed { id: id.to_owned(), expected: 4 })?;

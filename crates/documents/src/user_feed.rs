@@ -18,7 +18,7 @@ pub fn id(recipient_id: &str, post_id: &str) -> Result<DocumentId, IdError> {
     id::join([recipient_id, post_id])
 }
 
-/// Fails when [`id`] would.
+/// Fails when [`id()`] would.
 pub fn check(recipient_id: &str, post_id: &str) -> Result<(), IdError> {
     id::check([recipient_id, post_id])
 }

@@ -19,7 +19,7 @@ pub const CHECKPOINTS: &str = "feedmill_engine_checkpoints_total";
 pub const DEAD_LETTERS: &str = "feedmill_engine_dead_letters_total";
 /// Seconds from a change's own time, which the store gives in whole seconds, until all it leads to was written; by change.
 pub const PROJECTION_SECONDS: &str = "feedmill_engine_change_to_projection_seconds";
-/// Leases that came to this host or left it, by `cause`, see [`LeaseMove`].
+/// Leases that came to this host or left it, by `cause`.
 pub const LEASE_MOVES: &str = "feedmill_engine_lease_moves_total";
 /// Requests that are sent again, or whose range waits, by `reason` (throttled, unavailable, forbidden). No other labels.
 pub const RETRIES: &str = "feedmill_engine_request_retries_total";

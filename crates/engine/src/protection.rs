@@ -5,6 +5,7 @@
 
 /// A rule that can be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(unreachable_pub, reason = "it is public with the feature `mutants` alone")]
 pub enum Protection {
     /// Every write is conditional on the version that was read.
     WriteCondition,

@@ -21,7 +21,7 @@ use crate::settings::Settings;
 
 /// Relays the outbox in PostgreSQL to source documents, and looks after it
 ///
-/// FEEDMILL_POSTGRES_URL, or the file that postgres.url_file names, says where the database is. [outbox] in the settings says what it looks
+/// FEEDMILL_POSTGRES_URL, or the file that postgres.url_file names, says where the database is. `outbox` in the settings says what it looks
 /// like: without it, it is as `feedmill outbox migrate` makes it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
