@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use feedmill_clock::{Clock, SystemClock};
 use feedmill_store_api::{
-    BatchOutcome, ChangeFeed, Container, ContainerSpec, Database, Document, DocumentId, Documents, FeedPage, FeedRange,
-    FeedStart, Operation, PageRequest, PartitionKey, Provisioned, Query, QueryPage, ReadLevel, RequestCharge, Result,
-    Scope, Written,
+    BatchOutcome, Container, Database, Document, DocumentId, FeedPage, FeedRange, FeedStart, Operation, PageRequest,
+    PartitionKey, PassingContainer, PassingDatabase, Query, QueryPage, ReadLevel, RequestCharge, Result, Scope,
+    Written,
 };
 use futures::future::BoxFuture;
 
@@ -74,29 +74,13 @@ impl MeasuredDatabase {
     }
 }
 
-impl Database for MeasuredDatabase {
-    fn host(&self) -> &str {
-        self.inner.host()
+impl PassingDatabase for MeasuredDatabase {
+    fn inner(&self) -> &dyn Database {
+        &*self.inner
     }
 
-    fn rid(&self) -> &str {
-        self.inner.rid()
-    }
-
-    fn container(&self, name: &str) -> BoxFuture<'_, Result<Arc<dyn Container>>> {
-        let name = name.to_owned();
-        Box::pin(async move {
-            let inner = self.inner.container(&name).await?;
-            Ok(Arc::new(Measured { inner, times: Arc::clone(&self.times) }) as Arc<dyn Container>)
-        })
-    }
-
-    fn containers(&self) -> BoxFuture<'_, Result<Vec<String>>> {
-        self.inner.containers()
-    }
-
-    fn provision<'a>(&'a self, spec: &ContainerSpec) -> BoxFuture<'a, Result<Provisioned>> {
-        self.inner.provision(spec)
+    fn wrap(&self, inner: Arc<dyn Container>) -> Arc<dyn Container> {
+        Arc::new(Measured { inner, times: Arc::clone(&self.times) })
     }
 }
 
@@ -105,7 +89,11 @@ struct Measured {
     times: Arc<Times>,
 }
 
-impl Documents for Measured {
+impl PassingContainer for Measured {
+    fn inner(&self) -> &dyn Container {
+        &*self.inner
+    }
+
     fn read<'a>(
         &'a self,
         key: &'a PartitionKey,
@@ -141,12 +129,6 @@ impl Documents for Measured {
     ) -> BoxFuture<'a, Result<QueryPage>> {
         Box::pin(self.times.reads.over(self.inner.query(scope, query, page, level)))
     }
-}
-
-impl ChangeFeed for Measured {
-    fn feed_ranges(&self) -> BoxFuture<'_, Result<Vec<FeedRange>>> {
-        self.inner.feed_ranges()
-    }
 
     fn read_page<'a>(
         &'a self,
@@ -155,23 +137,5 @@ impl ChangeFeed for Measured {
         items_max: usize,
     ) -> BoxFuture<'a, Result<FeedPage>> {
         Box::pin(self.times.feed.over(self.inner.read_page(range, start, items_max)))
-    }
-}
-
-impl Container for Measured {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn rid(&self) -> &str {
-        self.inner.rid()
-    }
-
-    fn partition_key_paths(&self) -> &[String] {
-        self.inner.partition_key_paths()
-    }
-
-    fn spec(&self) -> &ContainerSpec {
-        self.inner.spec()
     }
 }

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use feedmill_store_api::{
-    BatchOutcome, ChangeFeed, Container, ContainerSpec, Database, Document, DocumentId, Documents, Error, ErrorKind,
-    FeedPage, FeedRange, FeedStart, Operation, PageRequest, PartitionKey, Provisioned, Query, QueryPage, ReadLevel,
-    RequestCharge, Result, Scope, Written,
+    Container, Database, Document, DocumentId, Error, ErrorKind, FeedPage, FeedRange, FeedStart, Operation,
+    PageRequest, PartitionKey, PassingContainer, PassingDatabase, Query, QueryPage, ReadLevel, RequestCharge, Result,
+    Scope, Written,
 };
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -82,29 +82,13 @@ pub(super) struct SpiedDatabase {
     pub(super) spy: Arc<Spy>,
 }
 
-impl Database for SpiedDatabase {
-    fn host(&self) -> &str {
-        self.inner.host()
+impl PassingDatabase for SpiedDatabase {
+    fn inner(&self) -> &dyn Database {
+        &*self.inner
     }
 
-    fn rid(&self) -> &str {
-        self.inner.rid()
-    }
-
-    fn container(&self, name: &str) -> BoxFuture<'_, Result<Arc<dyn Container>>> {
-        let name = name.to_owned();
-        Box::pin(async move {
-            let inner = self.inner.container(&name).await?;
-            Ok(Arc::new(Spied { inner, spy: Arc::clone(&self.spy) }) as Arc<dyn Container>)
-        })
-    }
-
-    fn containers(&self) -> BoxFuture<'_, Result<Vec<String>>> {
-        self.inner.containers()
-    }
-
-    fn provision<'a>(&'a self, spec: &ContainerSpec) -> BoxFuture<'a, Result<Provisioned>> {
-        self.inner.provision(spec)
+    fn wrap(&self, inner: Arc<dyn Container>) -> Arc<dyn Container> {
+        Arc::new(Spied { inner, spy: Arc::clone(&self.spy) })
     }
 }
 
@@ -113,43 +97,11 @@ struct Spied {
     spy: Arc<Spy>,
 }
 
-impl Container for Spied {
-    fn name(&self) -> &str {
-        self.inner.name()
+impl PassingContainer for Spied {
+    fn inner(&self) -> &dyn Container {
+        &*self.inner
     }
 
-    fn rid(&self) -> &str {
-        self.inner.rid()
-    }
-
-    fn partition_key_paths(&self) -> &[String] {
-        self.inner.partition_key_paths()
-    }
-
-    fn spec(&self) -> &ContainerSpec {
-        self.inner.spec()
-    }
-}
-
-impl ChangeFeed for Spied {
-    fn feed_ranges(&self) -> BoxFuture<'_, Result<Vec<FeedRange>>> {
-        self.inner.feed_ranges()
-    }
-
-    fn read_page<'a>(
-        &'a self,
-        range: &'a FeedRange,
-        start: &'a FeedStart,
-        items_max: usize,
-    ) -> BoxFuture<'a, Result<FeedPage>> {
-        Box::pin(async move {
-            let lost = self.spy.at(self.name(), Kind::Page)?;
-            reply(lost, self.inner.read_page(range, start, items_max).await)
-        })
-    }
-}
-
-impl Documents for Spied {
     fn read<'a>(
         &'a self,
         key: &'a PartitionKey,
@@ -162,24 +114,11 @@ impl Documents for Spied {
         })
     }
 
-    fn read_many<'a>(
-        &'a self,
-        key: &'a PartitionKey,
-        ids: &'a [DocumentId],
-        level: &'a ReadLevel,
-    ) -> BoxFuture<'a, Result<(Vec<Option<Document>>, RequestCharge)>> {
-        self.inner.read_many(key, ids, level)
-    }
-
     fn write<'a>(&'a self, key: &'a PartitionKey, operation: Operation) -> BoxFuture<'a, Result<Written>> {
         Box::pin(async move {
             let lost = self.spy.at(self.name(), Kind::Write(operation.clone()))?;
             reply(lost, self.inner.write(key, operation).await)
         })
-    }
-
-    fn batch<'a>(&'a self, key: &'a PartitionKey, operations: Vec<Operation>) -> BoxFuture<'a, Result<BatchOutcome>> {
-        self.inner.batch(key, operations)
     }
 
     fn query<'a>(
@@ -192,6 +131,18 @@ impl Documents for Spied {
         Box::pin(async move {
             let lost = self.spy.at(self.name(), Kind::Query)?;
             reply(lost, self.inner.query(scope, query, page, level).await)
+        })
+    }
+
+    fn read_page<'a>(
+        &'a self,
+        range: &'a FeedRange,
+        start: &'a FeedStart,
+        items_max: usize,
+    ) -> BoxFuture<'a, Result<FeedPage>> {
+        Box::pin(async move {
+            let lost = self.spy.at(self.name(), Kind::Page)?;
+            reply(lost, self.inner.read_page(range, start, items_max).await)
         })
     }
 }

@@ -2,9 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use feedmill_store_api::{
-    BatchOutcome, ChangeFeed, Container, ContainerSpec, Database, Document, DocumentId, Documents, Error, ErrorKind,
-    FeedPage, FeedRange, FeedStart, Operation, PageRequest, PartitionKey, Provisioned, Query, QueryPage, ReadLevel,
-    RequestCharge, Result, Scope, Written,
+    BatchOutcome, Container, Database, Document, DocumentId, Error, ErrorKind, Operation, PartitionKey,
+    PassingContainer, PassingDatabase, ReadLevel, RequestCharge, Result, Written,
 };
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -64,73 +63,19 @@ impl Faults {
     }
 }
 
-impl Database for Faulty {
-    fn host(&self) -> &str {
-        self.inner.host()
+impl PassingDatabase for Faulty {
+    fn inner(&self) -> &dyn Database {
+        &*self.inner
     }
 
-    fn rid(&self) -> &str {
-        self.inner.rid()
-    }
-
-    fn container(&self, name: &str) -> BoxFuture<'_, Result<Arc<dyn Container>>> {
-        let name = name.to_owned();
-        Box::pin(async move {
-            let inner = self.inner.container(&name).await?;
-            Ok(Arc::new(FaultyContainer { inner, faults: self.faults.clone() }) as Arc<dyn Container>)
-        })
-    }
-
-    fn containers(&self) -> BoxFuture<'_, Result<Vec<String>>> {
-        self.inner.containers()
-    }
-
-    fn provision(&self, spec: &ContainerSpec) -> BoxFuture<'_, Result<Provisioned>> {
-        self.inner.provision(spec)
+    fn wrap(&self, inner: Arc<dyn Container>) -> Arc<dyn Container> {
+        Arc::new(FaultyContainer { inner, faults: Arc::clone(&self.faults) })
     }
 }
 
-impl Container for FaultyContainer {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn rid(&self) -> &str {
-        self.inner.rid()
-    }
-
-    fn partition_key_paths(&self) -> &[String] {
-        self.inner.partition_key_paths()
-    }
-
-    fn spec(&self) -> &ContainerSpec {
-        self.inner.spec()
-    }
-}
-
-impl ChangeFeed for FaultyContainer {
-    fn feed_ranges(&self) -> BoxFuture<'_, Result<Vec<FeedRange>>> {
-        self.inner.feed_ranges()
-    }
-
-    fn read_page<'a>(
-        &'a self,
-        range: &'a FeedRange,
-        start: &'a FeedStart,
-        items_max: usize,
-    ) -> BoxFuture<'a, Result<FeedPage>> {
-        self.inner.read_page(range, start, items_max)
-    }
-}
-
-impl Documents for FaultyContainer {
-    fn read<'a>(
-        &'a self,
-        key: &'a PartitionKey,
-        id: &'a DocumentId,
-        level: &'a ReadLevel,
-    ) -> BoxFuture<'a, Result<(Option<Document>, RequestCharge)>> {
-        self.inner.read(key, id, level)
+impl PassingContainer for FaultyContainer {
+    fn inner(&self) -> &dyn Container {
+        &*self.inner
     }
 
     fn read_many<'a>(
@@ -165,15 +110,5 @@ impl Documents for FaultyContainer {
             self.faults.answer().await;
             outcome
         })
-    }
-
-    fn query<'a>(
-        &'a self,
-        scope: &'a Scope,
-        query: &'a Query,
-        page: &'a PageRequest,
-        level: &'a ReadLevel,
-    ) -> BoxFuture<'a, Result<QueryPage>> {
-        self.inner.query(scope, query, page, level)
     }
 }

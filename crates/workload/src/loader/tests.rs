@@ -8,9 +8,8 @@ use bytes::Bytes;
 use feedmill_clock::{Clock, Entropy, ManualClock, Monotonic};
 use feedmill_local_store::LocalStore;
 use feedmill_store_api::{
-    BatchOutcome, ChangeFeed, Container, ContainerSpec, Database, Document, DocumentId, Documents, Error, ErrorKind,
-    FeedPage, FeedRange, FeedStart, Operation, PageRequest, PartitionKey, Provisioned, Query, QueryPage, ReadLevel,
-    RequestCharge, Result, Scope, Written,
+    BatchOutcome, Container, ContainerSpec, Database, Document, DocumentId, Error, ErrorKind, Operation, PartitionKey,
+    PassingContainer, PassingDatabase, ReadLevel, RequestCharge, Result, Written,
 };
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -103,27 +102,14 @@ impl Store {
     }
 }
 
-impl Database for Store {
-    fn host(&self) -> &str {
-        self.database.host()
+impl PassingDatabase for Store {
+    fn inner(&self) -> &dyn Database {
+        &*self.database
     }
 
-    fn rid(&self) -> &str {
-        self.database.rid()
-    }
-
-    fn container(&self, name: &str) -> BoxFuture<'_, Result<Arc<dyn Container>>> {
-        let inner = self.database.container(name);
+    fn wrap(&self, inner: Arc<dyn Container>) -> Arc<dyn Container> {
         let (troubles, reads, writes) = (Arc::clone(&self.troubles), Arc::clone(&self.reads), Arc::clone(&self.writes));
-        Box::pin(async move { Ok(Arc::new(Troubled { inner: inner.await?, troubles, reads, writes }) as _) })
-    }
-
-    fn containers(&self) -> BoxFuture<'_, Result<Vec<String>>> {
-        self.database.containers()
-    }
-
-    fn provision(&self, spec: &ContainerSpec) -> BoxFuture<'_, Result<Provisioned>> {
-        self.database.provision(spec)
+        Arc::new(Troubled { inner, troubles, reads, writes })
     }
 }
 
@@ -146,14 +132,9 @@ fn error(trouble: Trouble) -> Error {
     }
 }
 
-impl Documents for Troubled {
-    fn read<'a>(
-        &'a self,
-        key: &'a PartitionKey,
-        id: &'a DocumentId,
-        level: &'a ReadLevel,
-    ) -> BoxFuture<'a, Result<(Option<Document>, RequestCharge)>> {
-        self.inner.read(key, id, level)
+impl PassingContainer for Troubled {
+    fn inner(&self) -> &dyn Container {
+        &*self.inner
     }
 
     fn read_many<'a>(
@@ -198,49 +179,6 @@ impl Documents for Troubled {
                 }
             }
         })
-    }
-
-    fn query<'a>(
-        &'a self,
-        scope: &'a Scope,
-        query: &'a Query,
-        page: &'a PageRequest,
-        level: &'a ReadLevel,
-    ) -> BoxFuture<'a, Result<QueryPage>> {
-        self.inner.query(scope, query, page, level)
-    }
-}
-
-impl ChangeFeed for Troubled {
-    fn feed_ranges(&self) -> BoxFuture<'_, Result<Vec<FeedRange>>> {
-        self.inner.feed_ranges()
-    }
-
-    fn read_page<'a>(
-        &'a self,
-        range: &'a FeedRange,
-        start: &'a FeedStart,
-        items_max: usize,
-    ) -> BoxFuture<'a, Result<FeedPage>> {
-        self.inner.read_page(range, start, items_max)
-    }
-}
-
-impl Container for Troubled {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn rid(&self) -> &str {
-        self.inner.rid()
-    }
-
-    fn partition_key_paths(&self) -> &[String] {
-        self.inner.partition_key_paths()
-    }
-
-    fn spec(&self) -> &ContainerSpec {
-        self.inner.spec()
     }
 }
 

@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use feedmill_clock::Entropy;
 use feedmill_store_api::{
-    BatchOutcome, ChangeFeed, Container, ContainerSpec, Database, Document, DocumentId, Documents, Error, ErrorKind,
-    FeedPage, FeedRange, FeedStart, Operation, PageRequest, PartitionKey, Provisioned, Query, QueryPage, ReadLevel,
-    RequestCharge, Result, Scope, Written,
+    BatchOutcome, Container, Database, Document, DocumentId, Error, ErrorKind, Operation, PartitionKey,
+    PassingContainer, PassingDatabase, ReadLevel, RequestCharge, Result, Written,
 };
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -112,30 +111,14 @@ pub(super) struct FaultyDatabase {
     pub(super) faults: Arc<Faults>,
 }
 
-impl Database for FaultyDatabase {
-    fn host(&self) -> &str {
-        self.inner.host()
+impl PassingDatabase for FaultyDatabase {
+    fn inner(&self) -> &dyn Database {
+        &*self.inner
     }
 
-    fn rid(&self) -> &str {
-        self.inner.rid()
-    }
-
-    fn container(&self, name: &str) -> BoxFuture<'_, Result<Arc<dyn Container>>> {
-        let name = name.to_owned();
-        Box::pin(async move {
-            let inner = self.inner.container(&name).await?;
-            let (target, faults) = (name == TARGETS, Arc::clone(&self.faults));
-            Ok(Arc::new(FaultyContainer { inner, target, faults }) as Arc<dyn Container>)
-        })
-    }
-
-    fn containers(&self) -> BoxFuture<'_, Result<Vec<String>>> {
-        self.inner.containers()
-    }
-
-    fn provision<'a>(&'a self, spec: &ContainerSpec) -> BoxFuture<'a, Result<Provisioned>> {
-        self.inner.provision(spec)
+    fn wrap(&self, inner: Arc<dyn Container>) -> Arc<dyn Container> {
+        let target = inner.name() == TARGETS;
+        Arc::new(FaultyContainer { inner, target, faults: Arc::clone(&self.faults) })
     }
 }
 
@@ -145,7 +128,11 @@ struct FaultyContainer {
     faults: Arc<Faults>,
 }
 
-impl Documents for FaultyContainer {
+impl PassingContainer for FaultyContainer {
+    fn inner(&self) -> &dyn Container {
+        &*self.inner
+    }
+
     fn read<'a>(
         &'a self,
         key: &'a PartitionKey,
@@ -188,48 +175,5 @@ impl Documents for FaultyContainer {
             self.faults.take_turns().await;
             if lose { Err(lost()) } else { Ok(outcome) }
         })
-    }
-
-    fn query<'a>(
-        &'a self,
-        scope: &'a Scope,
-        query: &'a Query,
-        page: &'a PageRequest,
-        level: &'a ReadLevel,
-    ) -> BoxFuture<'a, Result<QueryPage>> {
-        self.inner.query(scope, query, page, level)
-    }
-}
-
-impl ChangeFeed for FaultyContainer {
-    fn feed_ranges(&self) -> BoxFuture<'_, Result<Vec<FeedRange>>> {
-        self.inner.feed_ranges()
-    }
-
-    fn read_page<'a>(
-        &'a self,
-        range: &'a FeedRange,
-        start: &'a FeedStart,
-        items_max: usize,
-    ) -> BoxFuture<'a, Result<FeedPage>> {
-        self.inner.read_page(range, start, items_max)
-    }
-}
-
-impl Container for FaultyContainer {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn rid(&self) -> &str {
-        self.inner.rid()
-    }
-
-    fn partition_key_paths(&self) -> &[String] {
-        self.inner.partition_key_paths()
-    }
-
-    fn spec(&self) -> &ContainerSpec {
-        self.inner.spec()
     }
 }
