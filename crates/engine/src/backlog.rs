@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use feedmill_store_api::{
-    Container, Database, Document, ETag, Error, ErrorKind, FeedStart, PageRequest, PartitionKey, Query, ReadLevel,
-    Result, Scope,
+    Container, Database, Document, ETag, Error, ErrorKind, FeedStart, PageRequest, PartitionKey, ReadLevel, Result,
+    Scope,
 };
 use serde::Deserialize;
 
 use crate::Difference;
 use crate::lease::{LeaseDocument, Stored, lease_prefix};
 use crate::limits::LISTING_ITEMS;
+use crate::listing::ids_beginning_with;
 use crate::worker::KeyPaths;
 
 /// Changes of one source that one processor has yet to settle.
@@ -39,8 +40,7 @@ impl Backlog {
         let source = database.container(source).await?;
         let leases = database.container(leases).await?;
         let prefix = lease_prefix(processor, database.host(), database.rid(), source.rid());
-        let query =
-            Query::new("SELECT * FROM c WHERE STARTSWITH(c.id, @prefix)").with("@prefix", format!("{prefix}.."));
+        let query = ids_beginning_with(format!("{prefix}.."));
         let mut backlog = Self::default();
         let (mut request, mut room, mut found) = (PageRequest::first(LISTING_ITEMS), changes_max, false);
         loop {

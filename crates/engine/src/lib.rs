@@ -15,6 +15,7 @@ mod lag;
 mod lease;
 mod lifetime;
 mod limits;
+mod listing;
 pub mod metrics;
 mod operator;
 mod options;

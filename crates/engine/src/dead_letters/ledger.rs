@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use feedmill_store_api::{
-    Change, Container, DocumentId, ETag, ErrorKind, FeedRange, Operation, PageRequest, PartitionKey, Query, ReadLevel,
-    Scope, SessionToken,
+    Change, Container, DocumentId, ETag, ErrorKind, FeedRange, Operation, PartitionKey, Query, ReadLevel, SessionToken,
 };
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -15,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::letter::{self, Fault, Letter, LetterState, letter_id};
 use crate::EngineError;
-use crate::limits::LISTING_ITEMS;
+use crate::listing::Listing;
 use crate::retry::Patience;
 
 /// The dead letters of one processor over one source.
@@ -96,27 +95,20 @@ impl Ledger {
         )
         .with("@processor", &*self.processor)
         .with("@container", &*self.source);
-        let mut request = PageRequest::first(LISTING_ITEMS);
-        loop {
-            let page = self
-                .patience
-                .outlast(&attempted, || self.container.query(&Scope::Container, &query, &request, &ReadLevel::Quorum))
-                .await
-                .map_err(|source| EngineError::Store { attempted: attempted.clone(), source })?;
-            for item in page.items {
+        let mut listing = Listing::of(&*self.container, &self.patience, &attempted, query);
+        let failed = |source| EngineError::Store { attempted: attempted.clone(), source };
+        while let Some(page) = listing.next().await.map_err(failed)? {
+            for item in page {
                 match serde_json::from_slice::<Open>(&item) {
                     Ok(open) => self.note(open),
                     Err(error) => tracing::error!(error = %error, "a dead letter cannot be understood; left alone"),
                 }
             }
-            match page.continuation {
-                Some(continuation) => request.continuation = Some(continuation),
-                None => return Ok(()),
-            }
             if !self.complete.load(Ordering::Relaxed) {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     /// Writes the failure down. Outlasts outages: a change is passed over only once it is written down.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedmill_clock::{Monotonic, timeout};
-use feedmill_store_api::{Container, ErrorKind, PageRequest, Query, ReadLevel, Scope};
+use feedmill_store_api::{Container, ErrorKind, ReadLevel};
 use futures::FutureExt;
 use futures::future::Either;
 use tokio::sync::watch;
@@ -32,7 +32,8 @@ use crate::dead_letters::Ledger;
 use crate::lag::{Gauge, Status};
 use crate::lease::{Expiry, Keeper, Lost, Owner, Weights};
 use crate::lifetime::{Participant, Round};
-use crate::limits::{EXPECTING_INTERVAL, EXPECTING_MAX, LISTING_ITEMS, WEIGHTS_ANNOUNCED_MAX};
+use crate::limits::{EXPECTING_INTERVAL, EXPECTING_MAX, WEIGHTS_ANNOUNCED_MAX};
+use crate::listing::{Listing, ids_beginning_with};
 use crate::protection::Protection;
 use crate::range::{Begin, Left, Order, Range};
 use crate::shutdown::Stop;
@@ -270,20 +271,15 @@ impl Fleet {
 
     async fn list_others(&mut self, prefix: &'static str) -> Result<(), EngineError> {
         let attempted = format!("list {prefix} in {}", self.leases.name());
-        let query = Query::new("SELECT * FROM c WHERE STARTSWITH(c.id, @prefix)").with("@prefix", prefix);
-        let mut request = PageRequest::first(LISTING_ITEMS);
-        loop {
-            let read = || self.leases.query(&Scope::Container, &query, &request, &ReadLevel::Quorum);
-            let page = self.shared.patience.outlast(&attempted, read).await;
-            let page = page.map_err(|source| EngineError::Store { attempted: attempted.clone(), source })?;
-            for body in page.items {
+        let query = ids_beginning_with(prefix);
+        let mut listing = Listing::of(&*self.leases, &self.shared.patience, &attempted, query);
+        let failed = |source| EngineError::Store { attempted: attempted.clone(), source };
+        while let Some(page) = listing.next().await.map_err(failed)? {
+            for body in page {
                 self.view.apply(&feedmill_store_api::ETag::new(""), &body)?;
             }
-            match page.continuation {
-                Some(continuation) => request.continuation = Some(continuation),
-                None => return Ok(()),
-            }
         }
+        Ok(())
     }
 
     /// What changed in the lease container since the last look: one request. Whether it came through.

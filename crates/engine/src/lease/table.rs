@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use feedmill_store_api::{
-    Applied, Container, DocumentId, ErrorKind, FeedRange, FeedStart, Operation, PageRequest, PartitionKey, Query,
-    ReadLevel, RequestCharge, Scope, Written,
+    Applied, Container, DocumentId, ErrorKind, FeedRange, FeedStart, Operation, PartitionKey, ReadLevel, RequestCharge,
+    Written,
 };
 use serde_json::json;
 
 use super::document::{LeaseDocument, Owner, Stored};
 use super::error::Error;
-use crate::limits::LISTING_ITEMS;
+use crate::listing::{Listing, ids_beginning_with};
 use crate::protection::Protection;
 use crate::retry::{Patience, is_outage};
 
@@ -43,27 +43,18 @@ impl Table {
         self.container.partition_key_paths().iter().any(|path| path == "/partitionKey")
     }
 
-    /// All leases, and what listing them cost.
+    /// All leases.
     pub(crate) async fn list(&self) -> Result<Vec<Stored>, Error> {
         let attempted = format!("list the leases {}", self.prefix);
-        let query =
-            Query::new("SELECT * FROM c WHERE STARTSWITH(c.id, @prefix)").with("@prefix", format!("{}..", self.prefix));
+        let query = ids_beginning_with(format!("{}..", self.prefix));
+        let mut listing = Listing::of(&*self.container, &self.patience, &attempted, query);
         let mut leases = Vec::new();
-        let mut request = PageRequest::first(LISTING_ITEMS);
-        loop {
-            let page = self
-                .patience
-                .outlast(&attempted, || self.container.query(&Scope::Container, &query, &request, &ReadLevel::Quorum))
-                .await
-                .map_err(Error::store(&attempted))?;
-            for body in page.items {
+        while let Some(page) = listing.next().await.map_err(Error::store(&attempted))? {
+            for body in page {
                 leases.push(listed(body)?);
             }
-            match page.continuation {
-                Some(continuation) => request.continuation = Some(continuation),
-                None => return Ok(leases),
-            }
         }
+        Ok(leases)
     }
 
     pub(super) async fn read(&self, lease: &LeaseDocument) -> Result<Option<Stored>, feedmill_store_api::Error> {

@@ -11,16 +11,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use feedmill_clock::{Clock, Entropy};
-use feedmill_store_api::{
-    Container, Database, ErrorKind, FeedRange, FeedStart, Operation, PageRequest, PartitionKey, Position, Query,
-    ReadLevel, Scope,
-};
+use feedmill_store_api::{Container, Database, ErrorKind, FeedRange, FeedStart, Operation, PartitionKey, Position};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::fleet::{Heartbeat, heartbeat_prefix};
 use crate::lease::{Owner, Pause, Stored, Table, lease_prefix, pause_prefix};
-use crate::limits::LISTING_ITEMS;
+use crate::listing::{Listing, ids_beginning_with};
 use crate::retry::Patience;
 use crate::{EngineError, LeaseError, Options};
 
@@ -218,21 +215,15 @@ impl Operator {
     /// Documents whose id begins with `prefix`, and when they were written.
     async fn documents(&self, prefix: &'static str) -> Result<Vec<(Bytes, Option<Timestamp>)>, LeaseError> {
         let attempted = format!("list {prefix} in {}", self.leases.name());
-        let query = Query::new("SELECT * FROM c WHERE STARTSWITH(c.id, @prefix)").with("@prefix", prefix);
-        let mut request = PageRequest::first(LISTING_ITEMS);
+        let mut listing = Listing::of(&*self.leases, &self.patience, &attempted, ids_beginning_with(prefix));
         let mut found = Vec::new();
-        loop {
-            let read = || self.leases.query(&Scope::Container, &query, &request, &ReadLevel::Quorum);
-            let page = self.patience.outlast(&attempted, read).await.map_err(LeaseError::store(&attempted))?;
-            found.extend(page.items.into_iter().map(|body| {
+        while let Some(page) = listing.next().await.map_err(LeaseError::store(&attempted))? {
+            found.extend(page.into_iter().map(|body| {
                 let written = record::written_at(&body);
                 (body, written)
             }));
-            match page.continuation {
-                Some(continuation) => request.continuation = Some(continuation),
-                None => return Ok(found),
-            }
         }
+        Ok(found)
     }
 }
 
