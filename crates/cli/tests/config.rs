@@ -59,3 +59,12 @@ fn a_good_configuration_is_nothing_to_talk_about() {
     let ran = check_of("[store]\npartitions = 2\n");
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
 }
+
+#[test]
+fn settings_that_cannot_work_together_are_refused_with_what_they_need() {
+    let said = check_of("[engine]\nheartbeat_interval = \"1s\"\nheartbeat_expiry = \"3s\"\n").failed(2);
+    assert!(said.contains("engine.heartbeat_expiry must be at least 4s, not 3s"), "{said}");
+    let said = check_of("[engine]\nranges_per_partition = 0\n").failed(2);
+    assert!(said.contains("from 1 to 1000, not 0"), "{said}");
+    assert_eq!(check_of("[engine]\nheartbeat_interval = \"1s\"\nheartbeat_expiry = \"4s\"\n").code, Some(0));
+}

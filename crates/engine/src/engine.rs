@@ -183,6 +183,7 @@ impl Engine {
     async fn prepare(&self, shared: &Shared) -> Result<Prepared, EngineError> {
         let Parts { database, entropy, host, options, .. } = &self.parts;
         let patience = &shared.patience;
+        options.check()?;
         let mut seen = BTreeSet::new();
         for Processor { name, source, .. } in &self.processors {
             if !seen.insert((name, source)) {
@@ -232,9 +233,6 @@ impl Engine {
     ) -> Result<(Heart, ETag), EngineError> {
         let options = &self.parts.options;
         let (interval, expiry) = (options.heartbeat_interval, options.heartbeat_expiry);
-        if interval.is_zero() || expiry < interval * 3 {
-            return Err(EngineError::Heartbeat { interval, expiry });
-        }
         let by_partition_key = leases.partition_key_paths().iter().any(|path| path == "/partitionKey");
         let mut says = Heartbeat::new(me, env!("CARGO_PKG_VERSION"), &options.hash(), by_partition_key)
             .map_err(|source| EngineError::Host { host: me.host.clone(), source })?;

@@ -1,6 +1,6 @@
 use feedmill_store_api::InvalidId;
 
-use crate::lease;
+use crate::{OptionsError, lease};
 
 /// Why an engine could not run.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +26,8 @@ pub enum EngineError {
     Replaced { host: String },
     #[error("host {host} cannot be announced")]
     Host { host: String, source: InvalidId },
-    #[error("heartbeat_expiry must be at least three times heartbeat_interval ({interval:?}), not {expiry:?}")]
-    Heartbeat { interval: std::time::Duration, expiry: std::time::Duration },
+    #[error(transparent)]
+    Options(#[from] OptionsError),
     #[error("{attempted}")]
     Store { attempted: String, source: feedmill_store_api::Error },
     #[error(transparent)]

@@ -41,7 +41,7 @@ pub use lag::{RangeStatus, Status};
 pub use lease::Error as LeaseError;
 pub use lifetime::Lifetime;
 pub use operator::{Adopted, HostRecord, Lag, LeaseRecord, Operator, RewindTo, Unadoptable};
-pub use options::{OnError, Options};
+pub use options::{OnError, Options, OptionsError};
 pub use processor::{Processor, StartFrom};
 #[cfg(feature = "mutants")]
 pub use protection::Protection;

@@ -27,6 +27,8 @@ pub(crate) const TURN_INTERVAL: Duration = Duration::from_secs(15);
 /// A host that was not heard of sends nothing from this long before others may count it as dead: what is on its way then
 /// has arrived before they act.
 pub(crate) const FENCE_BEFORE_EXPIRY: Duration = Duration::from_secs(2);
+/// Leases of one physical partition: beyond that each has a thousandth of what a partition can take, and only costs polls.
+pub(crate) const RANGES_PER_PARTITION_MAX: usize = 1_000;
 /// Leases that are being taken at the same time.
 pub(crate) const TAKING_AT_ONCE: usize = 32;
 /// Changes of the lease container read at once.

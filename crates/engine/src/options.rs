@@ -3,6 +3,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::SettleOptions;
+use crate::limits::{FENCE_BEFORE_EXPIRY, RANGES_PER_PARTITION_MAX};
 
 /// How leases, delivery, retries and shutdown behave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +68,7 @@ pub struct Options {
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub heartbeat_interval: Duration,
     /// A host whose heartbeat stood still for this long is dead, and others take its leases; it sends nothing itself from
-    /// 2 s before. At least three heartbeats. Default 9 s.
+    /// 2 s before. At least three heartbeats, and two and 2 s. Default 9 s.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub heartbeat_expiry: Duration,
     /// How often all leases are listed and their coverage is audited; in between the lease table is followed by its change
@@ -78,8 +79,8 @@ pub struct Options {
     /// is then not settled is delivered again there. Default 15 s.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub hand_over_drain_max: Duration,
-    /// Leases made for each physical partition when a processor is new, so that more hosts than partitions can work.
-    /// Default 1.
+    /// Leases of each physical partition, from 1 to 1000, so that more hosts than partitions can work. Leases that are there
+    /// are cut finer by their hosts when it is raised; those that are finer stay. Default 1.
     pub ranges_per_partition: usize,
     /// Time from the order to stop until `run` returns; four fifths of it for running deliveries, the rest for
     /// checkpoints and leases. Default 25 s.
@@ -100,7 +101,41 @@ pub enum OnError {
     Halt,
 }
 
+/// Why options cannot work together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    #[error("engine.heartbeat_interval must not be zero")]
+    NoHeartbeat,
+    #[error(
+        "with engine.heartbeat_interval = {interval:?}, engine.heartbeat_expiry must be at least {least:?}, not {expiry:?}: \
+         three heartbeats, so that others do not take one that is slow for a death, and two and {FENCE_BEFORE_EXPIRY:?}, because \
+         a host sends nothing from then on before it may count as dead, and its next heartbeat may take that long to succeed"
+    )]
+    Heartbeat { interval: Duration, expiry: Duration, least: Duration },
+    #[error("engine.ranges_per_partition must be from 1 to {RANGES_PER_PARTITION_MAX}, not {0}")]
+    RangesPerPartition(usize),
+}
+
 impl Options {
+    /// Whether they can work together.
+    ///
+    /// A heartbeat is sent an interval after the one before and given up after another, so between a heartbeat's sending and
+    /// the next one's success there may be two. A host that has none of its own for `heartbeat_expiry` − 2 s stops itself.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        let (interval, expiry) = (self.heartbeat_interval, self.heartbeat_expiry);
+        if interval.is_zero() {
+            return Err(OptionsError::NoHeartbeat);
+        }
+        let least = interval.saturating_mul(3).max(interval.saturating_mul(2).saturating_add(FENCE_BEFORE_EXPIRY));
+        if expiry < least {
+            return Err(OptionsError::Heartbeat { interval, expiry, least });
+        }
+        if !(1..=RANGES_PER_PARTITION_MAX).contains(&self.ranges_per_partition) {
+            return Err(OptionsError::RangesPerPartition(self.ranges_per_partition));
+        }
+        Ok(())
+    }
+
     /// The same for equal options, and for different ones as good as never: hosts of one fleet should agree.
     pub(crate) fn hash(&self) -> String {
         let text = serde_json::to_string(self).expect("options are numbers and strings");
@@ -158,6 +193,29 @@ mod tests {
         let options: Options = serde_json::from_str(r#"{"retry_inline":"1m 30s","on_error":"halt"}"#).unwrap();
         assert_eq!(options.retry_inline, Duration::from_secs(90));
         assert_eq!(options.on_error, OnError::Halt);
+    }
+
+    #[test]
+    fn options_that_cannot_work_together_are_refused() {
+        let check = |change: fn(&mut Options)| {
+            let mut options = Options::default();
+            change(&mut options);
+            options.check()
+        };
+        let beating = |interval: u64, expiry: u64| {
+            let (heartbeat_interval, heartbeat_expiry) =
+                (Duration::from_millis(interval), Duration::from_millis(expiry));
+            Options { heartbeat_interval, heartbeat_expiry, ..Options::default() }.check()
+        };
+        for (interval, least) in [(3_000, 9_000), (2_000, 6_000), (1_000, 4_000), (100, 2_200)] {
+            assert_eq!(beating(interval, least), Ok(()));
+            let refused = beating(interval, least - 1).unwrap_err();
+            assert!(matches!(refused, OptionsError::Heartbeat { least: at, .. } if at == Duration::from_millis(least)));
+        }
+        assert_eq!(beating(0, 9_000), Err(OptionsError::NoHeartbeat));
+        assert_eq!(check(|options| options.ranges_per_partition = 1_000), Ok(()));
+        assert_eq!(check(|options| options.ranges_per_partition = 0), Err(OptionsError::RangesPerPartition(0)));
+        assert_eq!(check(|options| options.ranges_per_partition = 1_001), Err(OptionsError::RangesPerPartition(1_001)));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) enum Order {
     Release,
     /// The same, and the lease goes to this host.
     HandOver(Owner),
+    /// The same, and these parts get leases in its place.
+    Divide(Vec<FeedRange>),
     /// The lease is somebody else's: stop at once.
     Lost(Lost),
 }
@@ -52,7 +54,8 @@ pub(crate) enum Left {
 /// What a range runs with.
 pub(crate) struct Range {
     pub(crate) context: Arc<Context>,
-    /// Leases of parts of it: somebody began to divide it, or it was made again after it had been divided.
+    /// Its parts that have leases, because somebody began to divide it or it was made again afterwards; or that shall have
+    /// them.
     pub(crate) parts: Vec<FeedRange>,
     pub(crate) keeper: Keeper,
     pub(crate) stop: Stop,
@@ -136,7 +139,7 @@ impl Range {
     async fn work(&mut self, lease: HeldLease, known: &Stored, broken: &mut Broken) -> Next {
         let context = Arc::clone(&self.context);
         if !self.parts.is_empty() {
-            return self.divide(lease, None, "parts of it have leases").await;
+            return self.divide(lease, None, "parts of it have leases, or should").await;
         }
         context.gauge.begins_at(lease.position().map(str::to_owned));
         tracing::info!(range = %context.gauge.name(), position = lease.position(), "reading");
@@ -156,6 +159,10 @@ impl Range {
         match (why, lease) {
             (Why::Stopped, Some(lease)) => self.give(lease, None, position).await,
             (Why::Ordered(Order::HandOver(heir)), Some(lease)) => self.give(lease, Some(heir), position).await,
+            (Why::Ordered(Order::Divide(parts)), Some(lease)) => {
+                self.parts = parts;
+                self.divide(lease, position, "more hosts than ranges can work").await
+            }
             (Why::Ordered(_), Some(lease)) => self.give(lease, None, position).await,
             (Why::Halted(reason), Some(lease)) => {
                 self.halt(&reason);
@@ -285,7 +292,7 @@ impl Range {
                     match *self.orders.borrow_and_update() {
                         Order::Release => return Rested::Released,
                         Order::Lost(_) => return Rested::Lost,
-                        Order::Work | Order::HandOver(_) => {}
+                        Order::Work | Order::HandOver(_) | Order::Divide(_) => {}
                     }
                 }
             }

@@ -2,7 +2,7 @@ use std::io::Write;
 
 use clap::Subcommand;
 
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::settings::{Settings, shown};
 
 /// Shows or checks the settings
@@ -23,13 +23,18 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Says nothing and succeeds where every setting given is known and has a right value
+    /// Says nothing and succeeds where every setting given is known, has a right value and agrees with the others
     Check,
 }
 
 pub(crate) fn run(args: &Args, settings: &Settings) -> Result<()> {
     match args.action {
-        Action::Check => {}
+        Action::Check => settings.engine.check().map_err(|error| {
+            Failure::misuse(
+                error,
+                "config/default.toml explains the keys; `feedmill config show` prints what they are now",
+            )
+        })?,
         Action::Show { json: true } => {
             writeln!(std::io::stdout(), "{}", shown(settings))?;
         }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedmill_clock::{Monotonic, timeout};
-use feedmill_store_api::{Container, ErrorKind, ReadLevel};
+use feedmill_store_api::{Container, ErrorKind, FeedRange, ReadLevel};
 use futures::FutureExt;
 use futures::future::Either;
 use tokio::sync::watch;
@@ -30,7 +30,7 @@ use self::rest::{Rest, Sign};
 use self::view::{Seen, View};
 use crate::dead_letters::Ledger;
 use crate::lag::{Gauge, Status};
-use crate::lease::{Expiry, Keeper, Lost, Owner, Weights};
+use crate::lease::{Expiry, Keeper, Lost, Owner, Weights, share};
 use crate::lifetime::{Participant, Round};
 use crate::limits::{EXPECTING_INTERVAL, EXPECTING_MAX, WEIGHTS_ANNOUNCED_MAX};
 use crate::listing::{Listing, ids_beginning_with};
@@ -75,6 +75,9 @@ pub(crate) struct Fleet {
     /// as a dead host's.
     followed_since_return: u64,
     list_at: Monotonic,
+    /// Of the last listing: physical ranges by prefix, and leases that should be several.
+    ranges: BTreeMap<String, Vec<FeedRange>>,
+    finer: BTreeMap<String, Vec<FeedRange>>,
     expecting: Option<Expecting>,
     rest: Rest,
     rests: watch::Sender<bool>,
@@ -119,6 +122,8 @@ impl Fleet {
             misses: 0,
             expiry: Expiry::new(options.heartbeat_expiry, options.heartbeat_interval * 2),
             list_at: shared.clock.monotonic(),
+            ranges: BTreeMap::new(),
+            finer: BTreeMap::new(),
             rounds: participant.rounds(),
             participant,
             shared,
@@ -261,9 +266,12 @@ impl Fleet {
                 self.list_others(prefix).await?;
             }
         }
+        self.finer.clear();
         for (prefix, member) in &self.members {
             let listed = member.keeper.prepare().await?;
-            self.view.replace(prefix, listed);
+            self.finer.extend(listed.finer(self.shared.options.ranges_per_partition));
+            self.ranges.insert(prefix.clone(), listed.ranges);
+            self.view.replace(prefix, listed.leases);
         }
         self.list_at = self.shared.clock.monotonic() + self.shared.options.lease_list_interval;
         self.learned()
@@ -384,6 +392,11 @@ impl Fleet {
         let duties = self.duties();
         let just_returned = self.followed_since_return < self.shared.pulse.returns();
         for (lease, order) in duties.orders {
+            // What is wanted elsewhere is divided there.
+            let order = match (order, self.finer.get(&lease)) {
+                (Order::Work, Some(parts)) => Order::Divide(parts.clone()),
+                (order, _) => order,
+            };
             self.crew.order(&lease, order);
         }
         let mut loads = BTreeMap::new();
@@ -487,7 +500,8 @@ impl Fleet {
         };
         let range = stored.lease.range().clone();
         let Processor { name, source, .. } = &member.processor;
-        let gauge = Arc::new(Gauge::new(name, source, range.clone(), self.shared.clock.monotonic()));
+        let share = self.ranges.get(prefix).map_or(1.0, |ranges| share(&range, ranges));
+        let gauge = Arc::new(Gauge::new(name, source, range.clone(), share, self.shared.clock.monotonic()));
         self.status.add(&gauge);
         let ledger = Arc::clone(&member.ledger);
         let context = Context::new(
@@ -501,7 +515,7 @@ impl Fleet {
         let (sender, orders) = watch::channel(Order::Work);
         let range = Range {
             context: Arc::new(context),
-            parts: self.view.parts(id, stored.lease.range()),
+            parts: self.parts(id, stored.lease.range()),
             keeper: member.keeper.clone(),
             stop: self.stop.clone(),
             orders,
@@ -518,6 +532,14 @@ impl Fleet {
         };
         self.worked.insert(id.to_owned(), epoch);
         self.crew.start(id, epoch, gauge, sender, work);
+    }
+
+    /// What a lease is to be divided into, whatever wants that.
+    fn parts(&self, id: &str, range: &FeedRange) -> Vec<FeedRange> {
+        match self.view.parts(id, range) {
+            parts if parts.is_empty() => self.finer.get(id).cloned().unwrap_or_default(),
+            parts => parts,
+        }
     }
 
     fn ended(
@@ -539,6 +561,7 @@ impl Fleet {
             Left::Divided(parts) => {
                 self.view.forget(id);
                 self.worked.remove(id);
+                self.finer.remove(id);
                 for part in parts {
                     self.view.learn(part);
                 }

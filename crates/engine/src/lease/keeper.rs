@@ -1,5 +1,6 @@
 //! Sees to it that every range has a lease, and takes them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use feedmill_store_api::{Applied, Container, ErrorKind, FeedRange, FeedStart};
@@ -21,9 +22,25 @@ pub(crate) struct Keeper {
     pub(super) table: Table,
     pub(super) source: Arc<dyn Container>,
     start: StartFrom,
-    /// Into how many ranges each physical one is cut when leases are made.
+    /// How many leases each physical range should have at least.
     ranges_per_partition: usize,
     taking: Arc<Semaphore>,
+}
+
+/// All leases of a processor over a source.
+pub(crate) struct Listed {
+    pub(crate) leases: Vec<Stored>,
+    /// The source's physical ranges when they were listed.
+    pub(crate) ranges: Vec<FeedRange>,
+}
+
+impl Listed {
+    /// Leases that should be several, by their ids, each with its parts.
+    pub(crate) fn finer(&self, per_partition: usize) -> BTreeMap<String, Vec<FeedRange>> {
+        let parts = |stored: &Stored| topology::finer(stored.lease.range(), &self.ranges, per_partition);
+        let named = self.leases.iter().map(|stored| (stored.lease.id().as_str().to_owned(), parts(stored)));
+        named.filter(|(_, parts)| !parts.is_empty()).collect()
+    }
 }
 
 /// What became of an attempt to take a lease.
@@ -44,41 +61,41 @@ impl Keeper {
     }
 
     /// Creates what is missing, each lease with its start position in it, and returns all leases.
-    pub(crate) async fn prepare(&self) -> Result<Vec<Stored>, Error> {
-        let (leases, coverage) = self.look().await?;
+    pub(crate) async fn prepare(&self) -> Result<Listed, Error> {
+        let (listed, coverage) = self.look().await?;
         let is_old = self.table.is_marked().await?;
         if coverage.is_whole() && is_old {
-            return Ok(leases);
+            return Ok(listed);
         }
         let coverage = if is_old {
             // A listing is no snapshot: while a range is being split it may show neither the whole nor its parts.
             self.look().await?.1
         } else {
-            self.first(&leases).await?
+            self.first(&listed).await?
         };
         self.repair(&coverage, is_old).await?;
         if !is_old {
             self.table.mark().await?;
         }
-        self.table.list().await
+        Ok(self.look().await?.0)
     }
 
     /// All leases, and what they make of the source's ranges.
-    async fn look(&self) -> Result<(Vec<Stored>, Coverage), Error> {
+    async fn look(&self) -> Result<(Listed, Coverage), Error> {
         // Ranges before leases: a split in between then leaves a lease over two ranges, which is seen; the other way
         // round it would look like a gap.
         let ranges = self.ranges().await?;
         let leases = self.table.list().await?;
         let coverage = topology::cover(&ranges, &covered(&leases));
-        Ok((leases, coverage))
+        Ok((Listed { leases, ranges }, coverage))
     }
 
     /// What the first leases shall cover that these do not.
-    async fn first(&self, leases: &[Stored]) -> Result<Coverage, Error> {
-        let ranges = self.ranges().await?.into_iter();
-        let cut = ranges.flat_map(|range| topology::cut(&range, self.ranges_per_partition)).collect();
+    async fn first(&self, listed: &Listed) -> Result<Coverage, Error> {
+        let ranges = listed.ranges.iter();
+        let cut = ranges.flat_map(|range| topology::cut(range, self.ranges_per_partition)).collect();
         let agreed = self.table.agree(cut).await?;
-        Ok(topology::cover(&agreed, &covered(leases)))
+        Ok(topology::cover(&agreed, &covered(&listed.leases)))
     }
 
     async fn repair(&self, coverage: &Coverage, is_old: bool) -> Result<(), Error> {

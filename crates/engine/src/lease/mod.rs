@@ -26,5 +26,5 @@ pub(crate) use pause::{Pause, id_prefix as pause_prefix};
 pub(crate) use plan::{Host, Lease, assign};
 pub(crate) use removal::removed;
 pub(crate) use table::Table;
-pub(crate) use topology::parts;
+pub(crate) use topology::{parts, share};
 pub(crate) use weights::Weights;

@@ -35,30 +35,55 @@ pub(super) fn completed(lease: &FeedRange, parts: &[FeedRange]) -> Vec<FeedRange
     parts
 }
 
+/// Effective keys there are: 128 bits of which the two highest are 0.
+const KEYS: u128 = 1 << 126;
+
+/// How many keys lie before a bound. Bounds are of 32 digits where a store hashes as Azure does now; shorter ones are meant
+/// up to their end.
+fn keys_before(bound: &str) -> u128 {
+    // Above all keys, as `FF` is; none is at or above 4 in its first digit.
+    if bound.is_empty() || bound >= "4" {
+        return if bound.is_empty() { 0 } else { KEYS };
+    }
+    let digits: String = bound.chars().chain(std::iter::repeat('F')).take(32).collect();
+    u128::from_str_radix(&digits, 16).map_or(0, |last| last + 1)
+}
+
+fn width(range: &FeedRange) -> u128 {
+    keys_before(range.max()).saturating_sub(keys_before(range.min()))
+}
+
 /// `range` in `count` parts of about the same number of keys; fewer where it is too narrow.
 ///
-/// Effective keys are spread evenly over 128 bits of which the two highest are 0, so bounds are counted in the first 64.
+/// Where powers of two are asked for, bounds are those at which partitions are split in half, so that such a split leaves no
+/// narrow part behind.
 pub(super) fn cut(range: &FeedRange, count: usize) -> Vec<FeedRange> {
-    let number = |bound: &str, end: bool| match bound {
-        "" => 0,
-        // Above all keys; none is at or above 4 in its first digit.
-        "FF" if end => u128::from(u64::MAX >> 2) + 1,
-        _ => {
-            let digits: String = bound.chars().chain(std::iter::repeat('0')).take(16).collect();
-            u128::from_str_radix(&digits, 16).unwrap_or(0)
-        }
-    };
-    let (from, to) = (number(range.min(), false), number(range.max(), true));
-    let width = to.saturating_sub(from);
+    let (from, width, count) = (keys_before(range.min()), width(range), count.max(1) as u128);
     let mut bounds = vec![range.min().to_owned()];
-    for step in 1..count.max(1) as u128 {
-        let bound = format!("{:016X}", from + width * step / count as u128);
+    for step in 1..count {
+        let below = from + width / count * step + width % count * step / count;
+        let bound = format!("{:032X}", below.saturating_sub(1));
         if bounds.last().is_some_and(|last| *last < bound) && bound.as_str() < range.max() {
             bounds.push(bound);
         }
     }
     bounds.push(range.max().to_owned());
     bounds.windows(2).filter_map(|pair| FeedRange::new(&*pair[0], &*pair[1]).ok()).collect()
+}
+
+/// The parts of a lease that is at least twice as wide as one of `per_partition` equal ones of its physical range; none where
+/// it is not. What lies over several physical ranges is divided along them first, by whoever reads it.
+pub(super) fn finer(lease: &FeedRange, ranges: &[FeedRange], per_partition: usize) -> Vec<FeedRange> {
+    let Some(physical) = ranges.iter().find(|range| range.contains(lease)) else { return Vec::new() };
+    let wanted = (width(physical) / per_partition.max(1) as u128).max(1);
+    let count = usize::try_from(width(lease) / wanted).unwrap_or(usize::MAX).min(per_partition);
+    if count < 2 { Vec::new() } else { cut(lease, count) }
+}
+
+/// Which part of its physical range's keys a lease has: 1 for all of them, and for one over several.
+pub(crate) fn share(lease: &FeedRange, ranges: &[FeedRange]) -> f64 {
+    let physical = ranges.iter().find(|range| range.contains(lease));
+    physical.map_or(1.0, |physical| width(lease) as f64 / width(physical).max(1) as f64)
 }
 
 pub(super) fn cover(ranges: &[FeedRange], leases: &[FeedRange]) -> Coverage {
@@ -156,22 +181,57 @@ mod tests {
         assert_eq!(parts_of("0F-1F", &["-FF"]), ranges(&["0F-1F"]));
     }
 
+    /// A bound as a split in halves makes it.
+    fn half(first: &str) -> String {
+        format!("{first}{}", "F".repeat(32 - first.len()))
+    }
+
     #[test]
-    fn a_range_is_cut_into_parts_that_touch() {
+    fn a_range_is_cut_into_parts_that_touch_where_splits_in_halves_cut_it_too() {
         assert_eq!(cut(&FeedRange::full(), 1), [FeedRange::full()]);
-        assert_eq!(
-            cut(&FeedRange::full(), 4),
-            ranges(&[
-                "-1000000000000000",
-                "1000000000000000-2000000000000000",
-                "2000000000000000-3000000000000000",
-                "3000000000000000-FF"
-            ])
-        );
-        let parts = cut(&range("1FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF-3FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"), 32);
+        let bounds = [String::new(), half("0"), half("1"), half("2"), "FF".to_owned()];
+        let quarters: Vec<_> = bounds.windows(2).map(|pair| FeedRange::new(&*pair[0], &*pair[1]).unwrap()).collect();
+        assert_eq!(cut(&FeedRange::full(), 4), quarters);
+        let upper = FeedRange::new(half("1"), "FF").unwrap();
+        assert_eq!(cut(&upper, 2), quarters[2..]);
+        let parts = cut(&FeedRange::new(half("1"), half("3")).unwrap(), 32);
         assert_eq!(parts.len(), 32);
         assert!(parts.windows(2).all(|pair| FeedRange::max(&pair[0]) == FeedRange::min(&pair[1])));
-        assert_eq!(cut(&range("0000000000000001-0000000000000002"), 8).len(), 1);
+        let narrow = FeedRange::new(format!("{:032X}", 1), format!("{:032X}", 2)).unwrap();
+        assert_eq!(cut(&narrow, 8).len(), 1);
+        // As an older hash has them.
+        let older = range("05C1C9CD673398-05C1D9CD673396");
+        assert_eq!(cut(&older, 3).len(), 3);
+    }
+
+    #[test]
+    fn a_lease_is_cut_finer_only_while_it_is_twice_as_wide_as_wanted() {
+        let whole = [FeedRange::full()];
+        let count = |lease: &FeedRange, ranges: &[FeedRange], wanted| finer(lease, ranges, wanted).len();
+        assert_eq!([0, 1, 2, 3, 1_000].map(|wanted| count(&whole[0], &whole, wanted)), [0, 0, 2, 3, 1_000]);
+        for first in 1..40 {
+            for then in 1..40 {
+                for lease in cut(&whole[0], first) {
+                    let parts = finer(&lease, &whole, then);
+                    assert!(parts.is_empty() || then >= 2 * first, "{first} then {then}");
+                    assert!(parts.iter().all(|part| count(part, &whole, then) == 0), "{first} then {then}");
+                }
+            }
+        }
+        // A split: what is left of each half is as fine as wanted again.
+        let halves = cut(&whole[0], 2);
+        assert!(cut(&whole[0], 4).iter().all(|lease| count(lease, &halves, 4) == 2));
+        assert_eq!(count(&whole[0], &halves, 4), 0, "it is divided along the halves first");
+        // A merge: what is finer than wanted stays.
+        assert!(halves.iter().all(|lease| count(lease, &whole, 1) == 0));
+    }
+
+    #[test]
+    fn a_part_has_its_share_of_the_keys() {
+        let whole = [FeedRange::full()];
+        assert!(cut(&whole[0], 8).iter().all(|part| share(part, &whole) == 0.125));
+        let halves = cut(&whole[0], 2);
+        assert_eq!([share(&halves[0], &halves), share(&whole[0], &halves)], [1.0, 1.0]);
     }
 
     fn points(points: &[u8]) -> Vec<String> {

@@ -1,18 +1,21 @@
 //! How far behind a lease is, by one look at its feed.
 
-use feedmill_store_api::{ErrorKind, FeedPage, FeedRange, FeedStart};
+use std::sync::Arc;
+
+use feedmill_store_api::{Container, ErrorKind, FeedPage, FeedRange, FeedStart};
 use serde::Serialize;
 
 use super::{LeaseRecord, Operator};
 use crate::LeaseError;
-use crate::lease::parts;
+use crate::lag::share_of;
+use crate::lease::{parts, share};
 
 /// What a lease has not settled yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lag {
-    /// Commits (LSNs) from the first change behind the checkpoint to the head: one of many documents counts once, and one
-    /// of other keys of the same physical partition counts too. 0 where nothing waits.
+    /// Commits (LSNs) from the first change behind the checkpoint to the head: one of many documents counts once. A part of a
+    /// physical partition counts its share of them by keys, because they do not say whose they are. 0 where nothing waits.
     pub changes: u64,
     /// Age of the first change behind the checkpoint. 0 where nothing waits.
     pub seconds: u64,
@@ -31,14 +34,14 @@ impl Operator {
             let read = || source.read_page(&range, &start, 1);
             match self.patience.outlast(&attempted, read).await {
                 Ok(page) => {
-                    let more = of_page(&page, self.patience.clock.now().as_second());
+                    let mut more = of_page(&page, self.patience.clock.now().as_second());
+                    if more.changes > 1 {
+                        more.changes = share_of(more.changes, share(&range, &self.ranges(source, &attempted).await?));
+                    }
                     lag = Lag { changes: lag.changes + more.changes, seconds: lag.seconds.max(more.seconds) };
                 }
                 Err(error) if error.kind() == ErrorKind::Gone => {
-                    let look = || source.feed_ranges();
-                    let ranges =
-                        self.patience.outlast(&attempted, look).await.map_err(LeaseError::store(&attempted))?;
-                    let parts: Vec<FeedRange> = parts(&range, &ranges);
+                    let parts: Vec<FeedRange> = parts(&range, &self.ranges(source, &attempted).await?);
                     if parts.len() < 2 {
                         return Err(LeaseError::store(attempted)(error));
                     }
@@ -48,6 +51,10 @@ impl Operator {
             }
         }
         Ok(lag)
+    }
+
+    async fn ranges(&self, source: &Arc<dyn Container>, attempted: &str) -> Result<Vec<FeedRange>, LeaseError> {
+        self.patience.outlast(attempted, || source.feed_ranges()).await.map_err(LeaseError::store(attempted))
     }
 }
 

@@ -8,5 +8,6 @@ mod leases;
 mod lifetimes;
 mod operators;
 mod spy;
+mod subranges;
 mod topology;
 mod world;

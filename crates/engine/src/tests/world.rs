@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) host: &'static str,
     /// Not spied upon: for what the test itself does.
     pub(super) database: Arc<dyn Database>,
+    /// For splits and merges.
+    pub(super) store: LocalStore,
     /// Engines made so far: each draws other incarnations.
     engines: AtomicU64,
     _time: AbortOnDropHandle<()>,
@@ -60,6 +62,7 @@ impl World {
             exclusive: true,
             host: "host-1",
             database,
+            store,
             engines: AtomicU64::new(0),
             _time: AbortOnDropHandle::new(time),
         }

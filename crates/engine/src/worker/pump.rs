@@ -224,7 +224,7 @@ impl Pump {
         match order {
             Order::Work => self.leaving = None,
             Order::Lost(lost) => return Some(Why::Lost(lost)),
-            Order::Release | Order::HandOver(_) => {
+            Order::Release | Order::HandOver(_) | Order::Divide(_) => {
                 self.context.gauge.state(RangeState::Leaving);
                 let until = self.context.clock.monotonic() + self.context.options.hand_over_drain_max;
                 self.leaving = Some(Leaving { order, until });

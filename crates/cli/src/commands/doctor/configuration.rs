@@ -12,9 +12,6 @@ const CHECK: &str = "configuration";
 /// The longest outage that a fleet should survive without being told.
 const OUTAGE_MIN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// So long before it counts as dead, a host sends nothing any more.
-const FENCE: Duration = Duration::from_secs(2);
-
 /// Container Apps and Kubernetes kill what has not ended by then, unless they are told otherwise.
 /// <https://learn.microsoft.com/azure/container-apps/application-lifecycle-management#shutdown>
 const PLATFORM_GRACE: Duration = Duration::from_secs(30);
@@ -22,12 +19,11 @@ const PLATFORM_GRACE: Duration = Duration::from_secs(30);
 pub(super) fn look(settings: &Settings) -> Vec<Finding> {
     let Settings { engine, outbox, cosmos, .. } = settings;
     let mut found = Vec::new();
-    let (interval, expiry) = (engine.heartbeat_interval, engine.heartbeat_expiry);
-    if interval.is_zero() || expiry < interval * 3 || expiry.saturating_sub(FENCE) < interval * 2 {
+    if let Err(error) = engine.check() {
         found.push(Finding::bad(
             CHECK,
-            format!("a host counts as dead after {expiry:?} with a heartbeat every {interval:?}: one that is late stops it"),
-            "engine.heartbeat_expiry must be at least three times engine.heartbeat_interval, and twice it two seconds before",
+            error.to_string(),
+            "no host starts with that; config/default.toml explains the keys",
         ));
     }
     if outbox.tombstone_ttl < OUTAGE_MIN {
@@ -78,7 +74,7 @@ mod tests {
     #[test]
     fn settings_that_contradict_each_other_are_named() {
         type Change = fn(&mut Settings);
-        let table: [(Change, Verdict, &str); 6] = [
+        let table: [(Change, Verdict, &str); 7] = [
             (|s| s.engine.heartbeat_expiry = Duration::from_secs(5), Verdict::Bad, "heartbeat"),
             (
                 |s| {
@@ -88,6 +84,7 @@ mod tests {
                 Verdict::Bad,
                 "heartbeat",
             ),
+            (|s| s.engine.ranges_per_partition = 0, Verdict::Bad, "ranges_per_partition"),
             (|s| s.outbox.tombstone_ttl = Duration::from_secs(3_600), Verdict::Warning, "withdrawal"),
             (|s| s.engine.shutdown_grace = Duration::from_secs(60), Verdict::Warning, "kill"),
             (|s| s.outbox.publish_max = Duration::from_secs(25), Verdict::Warning, "relay"),
