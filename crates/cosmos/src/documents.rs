@@ -5,9 +5,9 @@ use azure_data_cosmos::options::{ItemReadOptions, ItemWriteOptions, Precondition
 use bytes::Bytes;
 use feedmill_store_api::{
     BatchOutcome, Document, DocumentId, Documents, ETag, Error, ErrorKind, Operation, PageRequest, PartitionKey, Query,
-    QueryPage, ReadLevel, RequestCharge, Result, Scope, Written,
+    QueryPage, ReadLevel, RequestCharge, Result, Scope, Written, limits,
 };
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
 
 use crate::container::{CosmosContainer, read_level, sdk_key, session};
 use crate::error::{charge, charge_of, failed, write_failed};
@@ -53,11 +53,12 @@ impl Documents for CosmosContainer {
         level: &'a ReadLevel,
     ) -> BoxFuture<'a, Result<(Vec<Option<Document>>, RequestCharge)>> {
         Box::pin(async move {
-            match ids {
-                [] => Ok((Vec::new(), RequestCharge::ZERO)),
-                [id] => self.read(key, id, level).await.map(|(document, charge)| (vec![document], charge)),
-                ids => query::read_many(self, key, ids, level).await,
+            if ids.len() > limits::POINT_READS_MAX {
+                return query::read_many(self, key, ids, level).await;
             }
+            let read = try_join_all(ids.iter().map(|id| self.read(key, id, level))).await?;
+            let (documents, charges): (_, Vec<_>) = read.into_iter().unzip();
+            Ok((documents, charges.into_iter().sum()))
         })
     }
 

@@ -21,6 +21,8 @@ const DAY_SECONDS: u32 = 24 * 60 * 60;
 
 /// Lineage is never searched for; indexed, it would add half to the price of a feed item.
 const LINEAGE: &str = "/_source/*";
+/// The lineage of a count.
+const AS_OF: &str = "/asOf/*";
 
 /// All of them. `partitions`: physical partitions of each container that grows with the customer; what is small has one.
 pub fn all(partitions: u32) -> Vec<ContainerSpec> {
@@ -46,14 +48,14 @@ pub fn all(partitions: u32) -> Vec<ContainerSpec> {
         derived(USER_FEED, "/recipientId")
             .composite_index(&[("/recipientId", Ascending), ("/createdAt", Descending)])
             .composite_index(&[("/createdAt", Descending), ("/postId", Ascending)]),
-        derived(COUNTERS, "/subjectId").ttl(DefaultTtl::Seconds(90 * DAY_SECONDS)),
+        derived(COUNTERS, "/subjectId").exclude(AS_OF).ttl(DefaultTtl::Seconds(90 * DAY_SECONDS)),
         derived(NOTIFICATIONS, "/recipientId").ttl(DefaultTtl::Seconds(30 * DAY_SECONDS)).composite_index(&[
             ("/recipientId", Ascending),
             ("/read", Ascending),
             ("/createdAt", Descending),
         ]),
         derived(PUBLIC_PROFILES, "/userId").exclude("/bio/?"),
-        small(FAN_OUT),
+        small(FAN_OUT).exclude(LINEAGE),
         // Never a positive default here: it would expire positions.
         small(LEASES),
         small(DEAD_LETTERS),

@@ -1,4 +1,5 @@
-//! `fanOut`: work that is left of a post whose author has very many followers. Never any content.
+//! `fanOut`: work that is left. Of a post whose author has very many followers, what is to be done among which of them; of a
+//! post that is not there yet, that somebody must look back once it is. Never any content.
 
 use feedmill_store_api::{DocumentId, ETag};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,16 @@ pub struct Cuts {
     pub cuts: Vec<String>,
 }
 
+/// Something happened to a post before it was there, so the post's first sight must look for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Early {
+    pub post_id: String,
+    /// When all of it is too old to tell anybody; none for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
 /// `${postId}:${chunk}`
 pub fn chunk_id(post_id: &str, chunk: u32) -> Result<DocumentId, IdError> {
     id::join([post_id, &chunk.to_string()])
@@ -53,6 +64,11 @@ pub fn chunk_id(post_id: &str, chunk: u32) -> Result<DocumentId, IdError> {
 /// `${authorId}:cuts`. No chunk has this id: theirs end in a number.
 pub fn cuts_id(author_id: &str) -> Result<DocumentId, IdError> {
     id::join([author_id, "cuts"])
+}
+
+/// `${postId}:early`. No chunk has this id: theirs end in a number.
+pub fn early_id(post_id: &str) -> Result<DocumentId, IdError> {
+    id::join([post_id, "early"])
 }
 
 #[cfg(test)]

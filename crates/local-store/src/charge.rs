@@ -1,4 +1,4 @@
-use feedmill_store_api::{ReadLevel, RequestCharge};
+use feedmill_store_api::{ReadLevel, RequestCharge, limits};
 use serde::{Deserialize, Serialize};
 
 /// The cost model, in request units, calibrated to published figures. Azure's meter is not public: never claim that these
@@ -53,6 +53,17 @@ impl ChargeOptions {
     pub(crate) fn read(&self, bytes: Option<usize>, level: &ReadLevel) -> RequestCharge {
         let units = bytes.map_or(self.refused, |bytes| self.read_units(bytes));
         RequestCharge::new(units * self.level_factor(level))
+    }
+
+    /// Documents of one key, as who has no request for it asks for them: a few by point reads, more by one query.
+    pub(crate) fn read_many<I>(&self, bytes: I, level: &ReadLevel) -> RequestCharge
+    where
+        I: ExactSizeIterator<Item = Option<usize>>,
+    {
+        if bytes.len() <= limits::POINT_READS_MAX {
+            return bytes.map(|bytes| self.read(bytes, level)).sum();
+        }
+        self.query(1, bytes.flatten().count(), level)
     }
 
     pub(crate) fn create(&self, bytes: usize, indexed_values: u32) -> RequestCharge {
@@ -119,6 +130,9 @@ mod tests {
         check(charge.read(Some(1024), &session), 1.0);
         check(charge.read(Some(100 * 1024), &session), 10.0);
         check(charge.read(Some(100), &ReadLevel::Quorum), 2.0);
+        check(charge.read_many([Some(100), None].into_iter(), &session), 2.0);
+        check(charge.read_many([Some(100); 100].into_iter(), &session), 16.8);
+        check(charge.read_many([None; 100].into_iter(), &session), 2.8);
         check(charge.create(200, 2), 5.71);
         check(charge.create(300, 5), 7.05);
         check(charge.replace(300, 5), 14.1);

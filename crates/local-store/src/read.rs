@@ -24,13 +24,12 @@ pub(crate) fn read(
     let effective_key = core.effective_key(key)?;
     let now_seconds = core.now_seconds();
     let view = core.shard.view();
-    let mut charge = RequestCharge::ZERO;
     let mut documents = Vec::with_capacity(ids.len());
     for id in ids {
-        let document = find(core, &*view, &effective_key, id, now_seconds)?;
-        charge += core.charge().read(document.as_ref().map(|document| document.body.len()), level);
-        documents.push(document);
+        documents.push(find(core, &*view, &effective_key, id, now_seconds)?);
     }
+    let bytes = documents.iter().map(|found: &Option<Document>| found.as_ref().map(|document| document.body.len()));
+    let charge = core.charge().read_many(bytes, level);
     Ok((documents, charge))
 }
 

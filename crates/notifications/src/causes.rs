@@ -6,6 +6,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::Options;
+use crate::early::Early;
 use crate::projection::{Cause, Notifications, Target};
 use crate::rules::{self, Event, Told};
 
@@ -37,7 +38,14 @@ impl Handler for CauseHandler {
                     Err(error) => outcome.reject(index, error.to_string()),
                 }
             }
-            let Some(recipient) = self.recipient(&delivery.key, settler.reader()).await? else { return Ok(outcome) };
+            let mut recipient = self.recipient(&delivery.key, settler.reader()).await?;
+            if recipient.is_none() && self.kind != Kind::Follow {
+                let all = events.iter().map(|(_, _, event)| event);
+                Early::note(&delivery.key, all, &self.options, settler).await?;
+                // The post may have come meanwhile, and have found no note.
+                recipient = self.recipient(&delivery.key, settler.reader()).await?;
+            }
+            let Some(recipient) = recipient else { return Ok(outcome) };
 
             let mut targets = Vec::with_capacity(events.len());
             for (id, index, event) in events {

@@ -7,6 +7,7 @@
 
 mod blocks;
 mod causes;
+mod early;
 mod options;
 mod posts;
 mod processors;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use feedmill_documents::containers::{BLOCKS, FOLLOWS, NOTIFICATIONS, POST_REPLIES, POSTS, REACTIONS};
+use feedmill_documents::containers::{BLOCKS, FAN_OUT, FOLLOWS, NOTIFICATIONS, POST_REPLIES, POSTS, REACTIONS};
 use feedmill_documents::id::join;
 use feedmill_engine::{Processor, StartFrom};
 use feedmill_testing::World;
@@ -94,6 +94,19 @@ async fn causes_that_came_before_their_post_are_told_with_its_first_sight() {
     assert_eq!(ids(&world).await, [""; 0]);
     put(&mut world, &[(POSTS, post("u", "p"))]).await;
     assert_eq!(ids(&world).await, ["u:reaction:p:a", "u:reply:r:b"]);
+}
+
+#[tokio::test]
+async fn what_came_early_leaves_a_note_and_nothing_else_does() {
+    let mut world = World::new().await;
+    put(&mut world, &[(REACTIONS, like("p", "a")), (REACTIONS, like("p", "b"))]).await;
+    assert_eq!(world.documents(FAN_OUT).await.into_keys().collect::<Vec<_>>(), ["p:early"]);
+    put(&mut world, &[(POSTS, post("u", "p")), (POSTS, post("u", "q")), (REACTIONS, like("q", "a"))]).await;
+    assert_eq!(ids(&world).await, ["u:reaction:p:a", "u:reaction:p:b", "u:reaction:q:a"]);
+    assert_eq!(world.documents(FAN_OUT).await.len(), 1);
+    // What is too old to tell anybody is not awaited.
+    put(&mut world, &[(REACTIONS, with(like("x", "a"), json!({"createdAt": "2019-01-01T00:00:00.000Z"})))]).await;
+    assert_eq!(world.documents(FAN_OUT).await.len(), 1);
 }
 
 #[tokio::test]

@@ -94,7 +94,9 @@ pub trait Documents: Send + Sync {
         level: &'a ReadLevel,
     ) -> BoxFuture<'a, Result<(Option<Document>, RequestCharge)>>;
 
-    /// Several documents of one key in one request, in the order of `ids`. At most 100 ids.
+    /// Several documents of one key, in the order of `ids`. At most 100 ids. The service has no request for it: up to
+    /// [`POINT_READS_MAX`](crate::limits::POINT_READS_MAX) it costs what as many reads do, beyond what one query for them does,
+    /// to which a document that is not there adds nothing.
     fn read_many<'a>(
         &'a self,
         key: &'a PartitionKey,

@@ -40,6 +40,8 @@ pub mod limits {
     pub const ITEM_BYTES_MAX: usize = 2 * 1024 * 1024;
     /// Operations of one transactional batch.
     pub const BATCH_OPERATIONS_MAX: usize = 100;
+    /// Documents of one key that are read one by one: from more on, a query for all of them costs less.
+    pub const POINT_READS_MAX: usize = 3;
     /// Bytes of all bodies of one transactional batch.
     pub const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
     /// Bytes of a document id.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use feedmill_clock::{Entropy, ManualClock};
 use feedmill_documents::containers;
-use feedmill_engine::{Delivery, Handler, Outcome, Processor, SettleError, SettleOptions, Settler, Tally, Writer};
+use feedmill_engine::{Delivery, Handler, Outcome, Processor, SettleError, SettleOptions, Settler, Writer};
 use feedmill_local_store::LocalStore;
 use feedmill_store_api::{
     Change, Container, ContainerSpec, Database, DocumentId, FeedRange, FeedStart, Operation, PageRequest, PartitionKey,
@@ -12,15 +12,23 @@ use feedmill_store_api::{
 };
 use serde_json::Value;
 
+use crate::Ledger;
+
+/// Changes of a page: the default of the engine.
+const PAGE_ITEMS: usize = 1_000;
+
 /// A store, and how far processors have read in it.
 pub struct World {
     /// Stands still unless a test moves it.
     pub clock: ManualClock,
+    /// What processors have asked of the store, and what it charged; what the test itself asks is not in it.
+    pub ledger: Ledger,
     database: Arc<dyn Database>,
+    /// The same for processors.
+    noted: Arc<dyn Database>,
     writer: Writer,
     /// How far the processors have read, by name, source container and range.
     positions: BTreeMap<(String, String, FeedRange), FeedStart>,
-    feeds: RequestCharge,
 }
 
 impl World {
@@ -32,9 +40,11 @@ impl World {
         for spec in containers::all(2) {
             database.provision(&spec).await.unwrap();
         }
+        let ledger = Ledger::default();
+        let noted = ledger.of(Arc::clone(&database));
         let (clock_of_writer, entropy) = (Arc::new(clock.clone()), Entropy::seeded(1));
-        let writer = Writer::new(Arc::clone(&database), clock_of_writer, entropy, SettleOptions::default());
-        Self { clock, database, writer, positions: BTreeMap::new(), feeds: RequestCharge::ZERO }
+        let writer = Writer::new(Arc::clone(&noted), clock_of_writer, entropy, SettleOptions::default());
+        Self { clock, ledger, database, noted, writer, positions: BTreeMap::new() }
     }
 
     /// Writes a document, as the customer's application would; its key is in it.
@@ -50,17 +60,16 @@ impl World {
     pub async fn deliver(&mut self, processors: &[Processor]) -> Vec<String> {
         let mut rejected = Vec::new();
         for Processor { name, source, handler, .. } in processors {
-            let container = self.database.container(source).await.unwrap();
+            let container = self.noted.container(source).await.unwrap();
             for range in container.feed_ranges().await.unwrap() {
                 loop {
                     let at = (name.clone(), source.clone(), range.clone());
                     let start = self.positions.get(&at).cloned().unwrap_or(FeedStart::Beginning);
-                    let page = container.read_page(&range, &start, 100).await.unwrap();
+                    let page = container.read_page(&range, &start, PAGE_ITEMS).await.unwrap();
                     self.positions.insert(at, FeedStart::Position(page.position));
                     if page.changes.is_empty() {
                         break;
                     }
-                    self.feeds += page.charge;
                     for (key, changes) in by_key(&*container, page.changes) {
                         let outcome = self.handle(&**handler, &*container, key, changes, page.session.clone()).await;
                         rejected.extend(outcome.unwrap().rejected.into_iter().map(|rejection| rejection.reason));
@@ -79,16 +88,6 @@ impl World {
     /// Makes a container that is not one of the customer's.
     pub async fn provision(&self, spec: &ContainerSpec) {
         self.database.provision(spec).await.unwrap();
-    }
-
-    /// What processors have read and written so far, and what it cost, by container.
-    pub fn tally(&self) -> Tally {
-        self.writer.totals()
-    }
-
-    /// What reading pages of feeds has cost that had changes in them.
-    pub fn feeds(&self) -> RequestCharge {
-        self.feeds
     }
 
     /// What somebody does by hand; with `repair` nothing is skipped.

@@ -17,6 +17,9 @@ type Edges = Vec<(DocumentId, Document)>;
 
 /// Followers read at once.
 pub(crate) const PAGE_ITEMS: usize = 1_000;
+/// Followers read before it is known whether they are cut into chunks: all that most authors have, and little of what the
+/// chunks read again.
+const FIRST_PAGE_ITEMS: usize = 100;
 
 /// Posts changed: the feeds of all their author's followers may be wrong, those of withdrawn and muted edges included.
 ///
@@ -137,9 +140,11 @@ impl Handler for FanOut {
                 posts.settle_own(&self.projection, settler, &mut outcome).await?;
             }
             let everybody = Interval { from: None, until: None }.query(author).map_err(invalid)?;
-            let page_items = PAGE_ITEMS.min(self.projection.options.fan_out_inline_max.get());
-            let mut pages = Pages::new(settler.reader(), &self.projection.edges, author, everybody, page_items);
+            let inline_max = self.projection.options.fan_out_inline_max.get();
+            let first_items = FIRST_PAGE_ITEMS.min(inline_max);
+            let mut pages = Pages::new(settler.reader(), &self.projection.edges, author, everybody, first_items);
             let first = pages.next().await?.unwrap_or_default();
+            pages.items_max = PAGE_ITEMS.min(inline_max);
             if pages.is_at_end() {
                 posts.settle_among(&self.projection, &first, settler, &mut outcome).await?;
             } else if let Some(Cuts { cuts }) = self.work(cuts_id(author), settler).await? {

@@ -11,7 +11,8 @@ pub(crate) struct Pages<'a> {
     container: &'a str,
     key: PartitionKey,
     query: Query,
-    items_max: usize,
+    /// Of each page from now on.
+    pub(crate) items_max: usize,
     next: Next,
 }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use feedmill_clock::Monotonic;
+use feedmill_store_api::limits::POINT_READS_MAX;
 use feedmill_store_api::{
     Document, DocumentId, ETag, PageRequest, PartitionKey, Query, QueryPage, ReadLevel, RequestCharge, Scope,
     SessionToken,
@@ -18,8 +19,6 @@ use crate::protection::Protection;
 
 /// Ids of one `read_many` request.
 const IDS_MAX: usize = 100;
-/// From so many on it is cheaper to ask for whatever is between the first and the last than for each.
-const IDS_ASKED_ONE_BY_ONE: usize = 3;
 /// Results of one page when all are wanted.
 const PAGE_ITEMS: usize = 1_000;
 
@@ -75,7 +74,7 @@ impl<'a> Reader<'a> {
     ) -> Result<BTreeMap<DocumentId, Document>, SettleError> {
         let wanted: BTreeMap<&str, &DocumentId> = ids.iter().map(|id| (id.as_str(), id)).collect();
         let mut there = BTreeMap::new();
-        if wanted.len() <= IDS_ASKED_ONE_BY_ONE {
+        if wanted.len() <= POINT_READS_MAX {
             let ids: Vec<DocumentId> = wanted.into_values().cloned().collect();
             let found = self.read_many(container, key, &ids).await?;
             there.extend(ids.into_iter().zip(found).filter_map(|(id, found)| Some((id, found?))));

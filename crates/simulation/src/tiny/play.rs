@@ -80,7 +80,9 @@ impl Play {
         let names: &[&str] = match self.theme {
             Theme::Feeds => &[AUTHOR_POSTS, FOLLOWS, USER_FEED, BLOCKS, FAN_OUT],
             Theme::Counters => &[REACTIONS, FOLLOWS, COUNTERS],
-            Theme::Notifications => &[POSTS, REACTIONS, FOLLOWS, containers::POST_REPLIES, NOTIFICATIONS, BLOCKS],
+            Theme::Notifications => {
+                &[POSTS, REACTIONS, FOLLOWS, containers::POST_REPLIES, NOTIFICATIONS, BLOCKS, FAN_OUT]
+            }
             Theme::Indexes => &[POSTS, FOLLOWS, AUTHOR_POSTS, containers::POST_REPLIES, FOLLOWING],
             Theme::Revisions => &[FOLLOWS, USER_FEED],
         };
