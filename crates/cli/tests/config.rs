@@ -67,4 +67,7 @@ fn settings_that_cannot_work_together_are_refused_with_what_they_need() {
     let said = check_of("[engine]\nranges_per_partition = 0\n").failed(2);
     assert!(said.contains("from 1 to 1000, not 0"), "{said}");
     assert_eq!(check_of("[engine]\nheartbeat_interval = \"1s\"\nheartbeat_expiry = \"4s\"\n").code, Some(0));
+    let said = check_of("[engine]\nlease_mode = \"shared\"\nranges_per_partition = 4\n").failed(2);
+    assert!(said.contains("engine.ranges_per_partition = 4 needs engine.lease_mode = \"own\": a .NET host"), "{said}");
+    assert_eq!(check_of("[engine]\nlease_mode = \"shared\"\n").code, Some(0));
 }

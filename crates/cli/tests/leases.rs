@@ -88,4 +88,52 @@ fn leases_of_others_are_taken_over() {
     assert_eq!(outcome(&["--replace"]), "taken over");
     std::fs::write(&file, "{\"LeaseToken\":\"0\",\"ContinuationToken\":\"%%\"}\n").unwrap();
     assert!(to.run(&import).failed(1).contains("nothing was written"));
+
+    // The older Java processor's, which name partition key ranges.
+    std::fs::write(&file, "{\"LeaseToken\":\"7\",\"ContinuationToken\":\"\\\"12\\\"\"}\n").unwrap();
+    assert!(to.run(&import).failed(1).contains("--ranges"));
+    let ranges = folder.path().join("ranges.json");
+    let list = json!({"PartitionKeyRanges": [{"id": "7", "minInclusive": "", "maxExclusive": "1FFF"}]});
+    std::fs::write(&ranges, list.to_string()).unwrap();
+    let taken =
+        lines(&to.run(&[&import[..], &["--dry-run", "--ranges", ranges.to_str().unwrap()]].concat()).succeeded());
+    assert_eq!((&taken[0]["range"], &taken[0]["start"]), (&json!("-1FFF"), &json!("\"12\"")));
+}
+
+#[test]
+fn an_audit_finds_gaps_and_overlaps_and_mends_them_once_that_is_wanted() {
+    let store = caught_up();
+    let processor = "user-feed";
+    let whole = store.run(&["leases", "audit", processor]).succeeded();
+    assert!(whole.contains("user-feed/follows: 4 leases cover every key once"), "{whole}");
+    assert_eq!(store.run(&["leases", "audit", processor, "--json"]).succeeded(), "");
+    assert!(store.run(&["leases", "audit", "nobody"]).failed(2).contains("there are"));
+
+    // A lease over all keys of a container whose parts have leases.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("leases.jsonl");
+    std::fs::write(&file, "{\"LeaseToken\":\"-FF\",\"ContinuationToken\":null}\n").unwrap();
+    let import = ["leases", "import", file.to_str().unwrap(), "--processor", processor, "--source", "follows"];
+    store.run(&import).succeeded();
+    let audit = store.run(&["leases", "audit", processor]);
+    assert!(audit.stdout.contains("leases -FF and "), "{}", audit.stdout);
+    assert!(audit.stdout.contains("delivered twice"), "{}", audit.stdout);
+    assert!(audit.stdout.contains("to mend it: remove lease "), "{}", audit.stdout);
+    assert!(audit.failed(1).contains("--repair"));
+    let found = store.run(&["leases", "audit", processor, "--json"]);
+    let entries = lines(&found.stdout);
+    assert_eq!(entries.iter().filter(|entry| entry["fault"] == "overlap").count(), 4);
+    assert_eq!(entries.iter().filter(|entry| entry["repair"] == "remove").count(), 1);
+    assert!(entries.iter().all(|entry| entry["source"] == "follows"));
+    found.failed(1);
+
+    let before = leases(&store).len();
+    assert!(store.run(&["leases", "audit", processor, "--repair"]).failed(2).contains("--yes"));
+    assert_eq!(leases(&store).len(), before, "nothing is done without asking");
+    let said = store.run(&["leases", "audit", processor, "--repair", "--yes"]);
+    assert!(said.stderr.contains("now cover every key once"), "{}", said.stderr);
+    said.succeeded();
+    assert_eq!(leases(&store).len(), before - 1);
+    store.run(&["leases", "audit", processor]).succeeded();
+    store.catch_up(&[]);
 }

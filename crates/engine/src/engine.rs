@@ -10,15 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dead_letters::{Ledger, Redriver, redrive};
 use crate::events::{Event, Events};
-use crate::fleet::{Fleet, Heart, Heartbeat, Member, Pulse, Replaced};
+use crate::fleet::{Fleet, Guest, Heart, Heartbeat, Member, Pulse, Replaced};
 use crate::lag::{RangeStatus, Status};
 use crate::lease::{Keeper, Owner, Table, lease_prefix};
 use crate::lifetime::{Lifetime, Rounds};
+use crate::limits::FENCE_BEFORE_EXPIRY;
 use crate::retry::Patience;
 use crate::shutdown::{Stop, shares};
 use crate::supervisor::{Panicked, Supervisor};
-use crate::worker::Shared;
-use crate::{EngineError, Options, Processor, Tally, Writer};
+use crate::worker::{Renewal, Shared};
+use crate::{EngineError, LeaseMode, Options, Processor, Tally, Writer};
 
 /// What an engine is made of.
 pub struct Parts {
@@ -61,7 +62,7 @@ struct Prepared {
     me: Owner,
     leases: Arc<dyn Container>,
     members: Vec<Member>,
-    /// `None` where nobody else can be.
+    /// `None` where nobody else can be, and where leases alone say who is there.
     heart: Option<(Heart, ETag)>,
 }
 
@@ -127,10 +128,19 @@ impl Engine {
             }
             None => None,
         };
-        let alone = heart.is_none();
-        let fleet = Fleet::new(shared.clone(), self.status.clone(), me, leases, members, heart.clone(), phases.clone());
-        let rests = fleet.rests();
-        tasks.spawn("fleet".to_owned(), fleet.run());
+        let alone = self.parts.exclusive;
+        let (status, stopping) = (self.status.clone(), phases.clone());
+        let rests = if self.is_guest() {
+            let guest = Guest::new(shared.clone(), status, me, leases, members, stopping);
+            let rests = guest.rests();
+            tasks.spawn("fleet".to_owned(), guest.run());
+            rests
+        } else {
+            let fleet = Fleet::new(shared.clone(), status, me, leases, members, heart.clone(), stopping);
+            let rests = fleet.rests();
+            tasks.spawn("fleet".to_owned(), fleet.run());
+            rests
+        };
 
         let ending = Ending { clock: &*clock, rounds: &shared.rounds, pause: self.parts.options.poll_delay_min, alone };
         let ended = tokio::select! {
@@ -173,11 +183,20 @@ impl Engine {
             entropy: self.parts.entropy.clone(),
             patience,
             options,
+            renewal: self.is_guest().then(|| Renewal {
+                every: self.parts.options.shared_renew_interval(),
+                good_for: self.parts.options.shared_lease_expiry.saturating_sub(FENCE_BEFORE_EXPIRY),
+            }),
             writer: self.writer.clone(),
             rounds: Rounds::new(),
             pulse: self.pulse.clone(),
             events: self.events.clone(),
         }
+    }
+
+    /// Whether others may have our leases by the rules of .NET.
+    fn is_guest(&self) -> bool {
+        !self.parts.exclusive && self.parts.options.lease_mode == LeaseMode::Shared
     }
 
     async fn prepare(&self, shared: &Shared) -> Result<Prepared, EngineError> {
@@ -197,6 +216,7 @@ impl Engine {
         keeps(&*dead_letters, &["/id"], "/id")?;
         let owner = Owner { host: host.clone(), incarnation: format!("{:016x}", entropy.next_u64()) };
         let me = Arc::new(owner.clone());
+        let mode = if self.is_guest() { LeaseMode::Shared } else { LeaseMode::Own };
         let mut sources: BTreeMap<&str, Arc<dyn Container>> = BTreeMap::new();
         let mut members = Vec::with_capacity(self.processors.len());
         for processor in &self.processors {
@@ -208,7 +228,7 @@ impl Engine {
             let prefix = lease_prefix(&processor.name, database.host(), database.rid(), source.rid());
             DocumentId::new(&*prefix)
                 .map_err(|source| EngineError::Name { processor: processor.name.clone(), source })?;
-            let table = Table::new(Arc::clone(&leases), &prefix, Arc::clone(&me), patience.clone());
+            let table = Table::new(Arc::clone(&leases), &prefix, Arc::clone(&me), patience.clone(), mode);
             let keeper = Keeper::new(table, Arc::clone(&source), processor.start, options.ranges_per_partition);
             let (name, over) = (&processor.name, &processor.source);
             let ledger = Ledger::new(Arc::clone(&dead_letters), name, over, patience.clone(), options);
@@ -216,7 +236,7 @@ impl Engine {
             let (processor, ledger) = (processor.clone(), Arc::new(ledger));
             members.push(Member { processor, source, keeper, ledger });
         }
-        let heart = match self.parts.exclusive {
+        let heart = match self.parts.exclusive || self.is_guest() {
             true => None,
             false => Some(self.announce(shared, &owner, &leases, &members).await?),
         };

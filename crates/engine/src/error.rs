@@ -19,9 +19,15 @@ pub enum EngineError {
     #[error("processor {processor} cannot have leases")]
     Name { processor: String, source: InvalidId },
     #[error(
-        "lease {lease} was written within the last minute by {owner}, who takes leases by other rules; start with          mode = \"shared\", stop the others, then switch"
+        "lease {lease} was written within the last minute by {owner}, who takes leases by other rules; run with \
+         engine.lease_mode = \"shared\" beside such hosts, and switch once they are stopped"
     )]
     Foreign { lease: String, owner: String },
+    #[error(
+        "host {host} works on the same leases with engine.lease_mode = \"own\", and would lose all of them to this one; stop such \
+         hosts first"
+    )]
+    Own { host: String },
     #[error("another process has begun as host {host}; give each its own name")]
     Replaced { host: String },
     #[error("host {host} cannot be announced")]

@@ -22,6 +22,14 @@ pub enum Event {
     RangeDivided { processor: String, source: String, range: FeedRange, parts: Vec<FeedRange> },
     /// A range stopped, and somebody must look.
     RangeHalted { processor: String, source: String, range: FeedRange, reason: String },
+    /// The store fails a range; everything is sent again until it does not.
+    StoreFails { processor: String, source: String, range: FeedRange, error: String },
+    /// The worker of a range broke, which is a bug of ours; it begins again at its checkpoint.
+    WorkerBroke { processor: String, source: String, range: FeedRange, error: String },
+    /// A change could not be applied by its own fault, and was written down.
+    DeadLetter { processor: String, source: String, range: FeedRange, document: String, error: String },
+    /// This host was not heard of for so long that others may have its leases; it does nothing until it is heard of again.
+    Fenced { host: String },
     /// Another host's heartbeat stood still; its leases go to others.
     HostDied { host: String, incarnation: String },
 }

@@ -40,8 +40,10 @@ pub use handler::{Delivery, Handler, Outcome, Rejection};
 pub use lag::{RangeStatus, Status};
 pub use lease::Error as LeaseError;
 pub use lifetime::Lifetime;
-pub use operator::{Adopted, HostRecord, Lag, LeaseRecord, Operator, RewindTo, Unadoptable};
-pub use options::{OnError, Options, OptionsError};
+pub use operator::{
+    Adopted, Audit, Fault, HostRecord, Lag, LeaseRecord, Operator, RangeIds, Repair, RewindTo, Unadoptable,
+};
+pub use options::{LeaseMode, OnError, Options, OptionsError};
 pub use processor::{Processor, StartFrom};
 #[cfg(feature = "mutants")]
 pub use protection::Protection;

@@ -39,6 +39,16 @@ pub(crate) const WEIGHTS_ANNOUNCED_MAX: usize = 500;
 pub(crate) const EXPECTING_INTERVAL: Duration = Duration::from_millis(250);
 /// How long it looks that often. A giver that drains for longer is met at a heartbeat.
 pub(crate) const EXPECTING_MAX: Duration = Duration::from_secs(30);
+/// Expiries of shared leases are no shorter: a lease is renewed three times before it expires, and its worker stops 2 s before.
+pub(crate) const SHARED_EXPIRY_MIN: Duration = Duration::from_secs(15);
+/// Attempts at a write of a shared lease that others wrote in between without taking it, as with .NET.
+pub(crate) const SHARED_ATTEMPTS_MAX: u32 = 6;
+/// Life of the bootstrap's lock where its container lets documents expire, as with .NET.
+pub(crate) const BOOTSTRAP_LOCK_TTL_SECONDS: u32 = 30;
+/// A lock that is older is a crashed host's. Longer than its life, because clocks differ.
+pub(crate) const BOOTSTRAP_LOCK_MAX: Duration = Duration::from_secs(60);
+/// Between two looks whether the bootstrap of another is over, as with .NET.
+pub(crate) const BOOTSTRAP_WAIT: Duration = Duration::from_secs(15);
 /// An owner by other rules that wrote its lease within this time lives: the expiry of the .NET processor.
 pub(crate) const FOREIGN_EXPIRY: Duration = Duration::from_secs(60);
 

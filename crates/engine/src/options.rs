@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::SettleOptions;
-use crate::limits::{FENCE_BEFORE_EXPIRY, RANGES_PER_PARTITION_MAX};
+use crate::limits::{FENCE_BEFORE_EXPIRY, RANGES_PER_PARTITION_MAX, SHARED_EXPIRY_MIN};
 
 /// How leases, delivery, retries and shutdown behave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +82,13 @@ pub struct Options {
     /// Leases of each physical partition, from 1 to 1000, so that more hosts than partitions can work. Leases that are there
     /// are cut finer by their hosts when it is raised; those that are finer stay. Default 1.
     pub ranges_per_partition: usize,
+    /// By which rules leases are kept. Hosts of an embedded store, which has one process, take no notice. Default `own`.
+    pub lease_mode: LeaseMode,
+    /// With `shared`: when a lease that nobody renews has expired, as the .NET hosts have it (`expirationInterval`). Leases are
+    /// looked at and renewed as much more often as theirs are by default: of 60 s every 13 and every 17. At least 15 s. Default
+    /// 60 s.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub shared_lease_expiry: Duration,
     /// Time from the order to stop until `run` returns; four fifths of it for running deliveries, the rest for
     /// checkpoints and leases. Default 25 s.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
@@ -101,6 +108,17 @@ pub enum OnError {
     Halt,
 }
 
+/// By which rules leases are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeaseMode {
+    /// Our own: heartbeats, one plan, leases handed over by their owners.
+    #[default]
+    Own,
+    /// Those of the .NET change feed processor, whose hosts may have leases of the same prefix.
+    Shared,
+}
+
 /// Why options cannot work together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
@@ -114,6 +132,13 @@ pub enum OptionsError {
     Heartbeat { interval: Duration, expiry: Duration, least: Duration },
     #[error("engine.ranges_per_partition must be from 1 to {RANGES_PER_PARTITION_MAX}, not {0}")]
     RangesPerPartition(usize),
+    #[error(
+        "engine.ranges_per_partition = {0} needs engine.lease_mode = \"own\": a .NET host that looks which leases are missing takes \
+         one over a part of a partition for all of it, so the other parts would be nobody's"
+    )]
+    SharedRanges(usize),
+    #[error("engine.shared_lease_expiry must be at least {SHARED_EXPIRY_MIN:?}, not {0:?}")]
+    SharedExpiry(Duration),
 }
 
 impl Options {
@@ -133,7 +158,23 @@ impl Options {
         if !(1..=RANGES_PER_PARTITION_MAX).contains(&self.ranges_per_partition) {
             return Err(OptionsError::RangesPerPartition(self.ranges_per_partition));
         }
+        if self.lease_mode == LeaseMode::Shared && self.ranges_per_partition > 1 {
+            return Err(OptionsError::SharedRanges(self.ranges_per_partition));
+        }
+        if self.shared_lease_expiry < SHARED_EXPIRY_MIN {
+            return Err(OptionsError::SharedExpiry(self.shared_lease_expiry));
+        }
         Ok(())
+    }
+
+    /// Between two looks at all leases that are shared: 13 s of 60, as with .NET.
+    pub(crate) fn shared_look_interval(&self) -> Duration {
+        self.shared_lease_expiry * 13 / 60
+    }
+
+    /// Between two renewals of a lease that is shared: 17 s of 60, as with .NET.
+    pub(crate) fn shared_renew_interval(&self) -> Duration {
+        self.shared_lease_expiry * 17 / 60
     }
 
     /// The same for equal options, and for different ones as good as never: hosts of one fleet should agree.
@@ -172,6 +213,8 @@ impl Default for Options {
             lease_list_interval: Duration::from_secs(10 * 60),
             hand_over_drain_max: Duration::from_secs(15),
             ranges_per_partition: 1,
+            lease_mode: LeaseMode::Own,
+            shared_lease_expiry: Duration::from_secs(60),
             shutdown_grace: Duration::from_secs(25),
             settle: SettleOptions::default(),
         }
@@ -214,6 +257,14 @@ mod tests {
         }
         assert_eq!(beating(0, 9_000), Err(OptionsError::NoHeartbeat));
         assert_eq!(check(|options| options.ranges_per_partition = 1_000), Ok(()));
+        let shared = |ranges_per_partition, seconds| {
+            let shared_lease_expiry = Duration::from_secs(seconds);
+            let lease_mode = LeaseMode::Shared;
+            Options { lease_mode, ranges_per_partition, shared_lease_expiry, ..Options::default() }.check()
+        };
+        assert_eq!(shared(1, 15), Ok(()));
+        assert_eq!(shared(2, 60), Err(OptionsError::SharedRanges(2)));
+        assert!(matches!(shared(1, 14), Err(OptionsError::SharedExpiry(_))));
         assert_eq!(check(|options| options.ranges_per_partition = 0), Err(OptionsError::RangesPerPartition(0)));
         assert_eq!(check(|options| options.ranges_per_partition = 1_001), Err(OptionsError::RangesPerPartition(1_001)));
     }

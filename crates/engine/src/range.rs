@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use feedmill_clock::timeout;
 use feedmill_store_api::{FeedRange, Position};
 use tokio::sync::watch;
 
@@ -12,7 +13,7 @@ use crate::limits::RESTARTS_MAX;
 use crate::metrics::LeaseMove;
 use crate::shutdown::Stop;
 use crate::supervisor::{Panicked, catch};
-use crate::worker::{self, Context, Ended, RangeState, Why};
+use crate::worker::{self, Context, Ended, RangeState, Renewal, Why};
 
 /// What the fleet wants of a range that runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -196,6 +197,8 @@ impl Range {
         }
         tracing::error!(range = %context.gauge.name(), error = %panicked, "a worker broke; it begins at its checkpoint");
         context.gauge.state(RangeState::Restarting { error: panicked.to_string() });
+        let (processor, source, range) = context.gauge.place();
+        context.events.tell(Event::WorkerBroke { processor, source, range, error: panicked.to_string() });
         self.pause(crate::retry::doubled(context.options.backoff_min, broken.times).min(context.options.backoff_max))
             .await;
         match self.keeper.read(known).await {
@@ -269,8 +272,27 @@ impl Range {
         }
     }
 
-    async fn rest_with(&mut self, lease: HeldLease) -> Next {
-        match self.rest().await {
+    async fn rest_with(&mut self, mut lease: HeldLease) -> Next {
+        let rested = match self.context.renewal {
+            None => self.rest().await,
+            Some(Renewal { every, good_for }) => loop {
+                let clock = Arc::clone(&self.context.clock);
+                if let Some(rested) = timeout(&*clock, every, self.rest()).await {
+                    break rested;
+                }
+                let until = lease.written_at() + good_for;
+                lease = match lease.renew().await {
+                    Ok((lease, charge)) => {
+                        self.context.gauge.lease_written(&self.context.options.leases, charge);
+                        lease
+                    }
+                    Err(Failed::Lost(lost)) => return self.lost_now(&lost),
+                    Err(Failed::Store(lease, _)) if clock.monotonic() <= until => *lease,
+                    Err(Failed::Store(..)) => return Next::End(Left::Fenced),
+                };
+            },
+        };
+        match rested {
             Rested::Stopped | Rested::Released => self.give(lease, None, None).await,
             Rested::Fenced | Rested::Lost => Next::End(Left::Fenced),
         }

@@ -54,6 +54,11 @@ impl Crew {
         self.running.contains_key(lease)
     }
 
+    /// The leases that it works on.
+    pub(super) fn running(&self) -> Vec<String> {
+        self.running.keys().cloned().collect()
+    }
+
     /// The epoch in which it has the lease.
     pub(super) fn epoch(&self, lease: &str) -> Option<u64> {
         self.running.get(lease).map(|running| running.epoch)

@@ -1,14 +1,18 @@
 //! Which ranges run on this host: follows the lease table and the other hosts, plans, and carries out its part.
 //!
 //! Read `heart.rs` for how a host says that it lives, `view.rs` for what it knows, `duty.rs` for what follows from that,
-//! and `../lease/plan.rs` for the rule by which all hosts come to the same answer.
+//! and `../lease/plan.rs` for the rule by which all hosts come to the same answer. Beside hosts of the .NET processor all of
+//! that goes by their rules: `guest.rs`.
 
 mod crew;
+mod dotnet;
 mod duty;
 mod follow;
 mod foreign;
+mod guest;
 mod heart;
 mod heartbeat;
+mod launch;
 mod pulse;
 mod rest;
 mod view;
@@ -26,6 +30,7 @@ use tokio::sync::watch;
 use self::crew::Crew;
 use self::duty::{Duties, Knowledge};
 use self::follow::Follow;
+use self::launch::{Launch, Loads};
 use self::rest::{Rest, Sign};
 use self::view::{Seen, View};
 use crate::dead_letters::Ledger;
@@ -35,11 +40,12 @@ use crate::lifetime::{Participant, Round};
 use crate::limits::{EXPECTING_INTERVAL, EXPECTING_MAX, WEIGHTS_ANNOUNCED_MAX};
 use crate::listing::{Listing, ids_beginning_with};
 use crate::protection::Protection;
-use crate::range::{Begin, Left, Order, Range};
+use crate::range::{Begin, Left, Order};
 use crate::shutdown::Stop;
-use crate::worker::{Context, Shared};
+use crate::worker::Shared;
 use crate::{EngineError, Processor, metrics};
 
+pub(crate) use guest::Guest;
 pub(crate) use heart::{Heart, Replaced};
 pub(crate) use heartbeat::{Heartbeat, id_prefix as heartbeat_prefix};
 pub(crate) use pulse::Pulse;
@@ -67,6 +73,8 @@ pub(crate) struct Fleet {
     expiry: Expiry,
     /// Failed heartbeats of ours that the watch over others knows of.
     misses: u64,
+    /// Whether it was told that this host is.
+    fenced: bool,
     weights: Weights,
     crew: Crew,
     /// The last epoch in which each lease was worked on: a later one of ours was handed to us.
@@ -135,6 +143,7 @@ impl Fleet {
             stop,
             follow: None,
             weights: Weights::default(),
+            fenced: false,
             crew: Crew::default(),
             worked: BTreeMap::new(),
             followed_since_return,
@@ -206,9 +215,13 @@ impl Fleet {
     async fn beat(&mut self) -> Result<(), EngineError> {
         let (now, returns) = (self.shared.clock.monotonic(), self.shared.pulse.returns());
         let beating = self.shared.pulse.beating_since().is_some();
+        self.fenced &= !beating;
         if !beating && !Protection::OwnHeartbeats.holds() {
             self.expiry.watch(now);
         } else if !self.shared.pulse.allows(now) {
+            if !std::mem::replace(&mut self.fenced, true) {
+                self.shared.events.tell(crate::Event::Fenced { host: self.me.host.clone() });
+            }
             // Others count us as dead; when we come back, everybody may just be coming back.
             self.expiry.begin_anew();
         } else if !beating {
@@ -319,7 +332,8 @@ impl Fleet {
 
     /// A lease that runs here was written; a stranger's hand ends its work here.
     fn compare(&self, id: &str) {
-        let (Some(epoch), Some(stored)) = (self.crew.epoch(id), self.view.lease(id)) else { return };
+        let Some(epoch) = self.crew.epoch(id) else { return };
+        let Some(stored) = self.view.lease(id) else { return self.crew.order(id, Order::Lost(Lost { owner: None })) };
         let owner = stored.lease.owned_by();
         let ours = owner.as_ref() == Some(&self.me) && stored.lease.epoch() == epoch;
         // What we take is in the feed before and after.
@@ -399,7 +413,7 @@ impl Fleet {
             };
             self.crew.order(&lease, order);
         }
-        let mut loads = BTreeMap::new();
+        let mut loads = Loads::new();
         for (lease, given) in duties.starts {
             self.start(&lease, given && !just_returned, &mut loads);
         }
@@ -488,50 +502,18 @@ impl Fleet {
         }
     }
 
-    fn start(&mut self, id: &str, given: bool, loads: &mut BTreeMap<String, Loading>) {
+    fn start(&mut self, id: &str, given: bool, loads: &mut Loads) {
         let Some(stored) = self.view.lease(id).cloned() else { return };
         let Some((prefix, member)) = view::prefix_of(id).and_then(|prefix| self.members.get_key_value(prefix)) else {
             return;
         };
-        let (begin, epoch) = if given {
-            (Begin::Given(stored.clone()), stored.lease.epoch())
-        } else {
-            (Begin::Take(stored.clone()), stored.lease.epoch() + 1)
-        };
-        let range = stored.lease.range().clone();
-        let Processor { name, source, .. } = &member.processor;
-        let share = self.ranges.get(prefix).map_or(1.0, |ranges| share(&range, ranges));
-        let gauge = Arc::new(Gauge::new(name, source, range.clone(), share, self.shared.clock.monotonic()));
-        self.status.add(&gauge);
-        let ledger = Arc::clone(&member.ledger);
-        let context = Context::new(
-            &self.shared,
-            &member.processor,
-            &member.source,
-            range,
-            Arc::clone(&gauge),
-            Arc::clone(&ledger),
-        );
-        let (sender, orders) = watch::channel(Order::Work);
-        let range = Range {
-            context: Arc::new(context),
-            parts: self.parts(id, stored.lease.range()),
-            keeper: member.keeper.clone(),
-            stop: self.stop.clone(),
-            orders,
-            pulse: self.shared.pulse.clone(),
-        };
-        // Another host may have written dead letters of this range.
-        let loading = (!self.shared.pulse.is_alone())
-            .then(|| loads.entry(prefix.clone()).or_insert_with(|| load(ledger).boxed().shared()).clone());
-        let work = async move {
-            if let Some(loading) = loading {
-                loading.await;
-            }
-            range.keep(begin).await
-        };
+        let range = stored.lease.range();
+        let parts = self.parts(id, range);
+        let share = self.ranges.get(prefix).map_or(1.0, |ranges| share(range, ranges));
+        let begin = if given { Begin::Given(stored) } else { Begin::Take(stored) };
+        let (shared, status, stop, crew) = (&self.shared, &self.status, &self.stop, &mut self.crew);
+        let epoch = Launch { shared, status, stop, member, crew }.range(begin, parts, share, loads);
         self.worked.insert(id.to_owned(), epoch);
-        self.crew.start(id, epoch, gauge, sender, work);
     }
 
     /// What a lease is to be divided into, whatever wants that.
@@ -550,35 +532,14 @@ impl Fleet {
     ) -> Result<(), EngineError> {
         let left = left.map_err(|panicked| EngineError::Panicked { task: id.to_owned(), message: panicked.0 })?;
         let stopping = self.stop.is_taking_stopped();
-        match left {
-            Left::Given(stored) => {
-                self.view.learn(*stored);
-            }
-            Left::Others(Some(found)) => {
-                self.view.learn(*found);
-            }
-            Left::Others(None) => self.view.forget(id),
-            Left::Divided(parts) => {
-                self.view.forget(id);
-                self.worked.remove(id);
-                self.finer.remove(id);
-                for part in parts {
-                    self.view.learn(part);
-                }
-            }
-            Left::Fenced | Left::Stopped => {}
+        if let Left::Divided(_) = left {
+            self.worked.remove(id);
+            self.finer.remove(id);
         }
+        self.view.left(id, left);
         if let Some(gauge) = gauge.filter(|_| !stopping) {
             self.status.remove(&gauge);
         }
         self.learned()
-    }
-}
-
-type Loading = futures::future::Shared<futures::future::BoxFuture<'static, ()>>;
-
-async fn load(ledger: Arc<Ledger>) {
-    if let Err(error) = ledger.load().await {
-        tracing::error!(error = %error, "dead letters that other hosts wrote are not known here");
     }
 }

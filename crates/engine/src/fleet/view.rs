@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::heartbeat::{self, Heartbeat};
 use crate::lease::{self, Pause, Stored};
+use crate::range::Left;
 
 /// The leases of some prefixes and everything about those who may have them. Fed from listings and from the feed.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ pub(crate) struct View {
 /// What a document of the lease container was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// A lease of ours, by its id.
+    /// A lease of ours, by its id: as it is, or no more.
     Lease(String),
     Other,
 }
@@ -47,6 +48,7 @@ impl View {
             self.paused.insert(pause.processor, pause.paused);
         } else if let Some(lease) = lease::removed(&id, body) {
             self.leases.remove(&lease);
+            return Ok(Seen::Lease(lease));
         } else if self.is_lease(&id) {
             let stored = Stored::parse(&Document { etag: etag.clone(), body: body.clone() })?;
             return Ok(if self.learn(stored) { Seen::Lease(id.into_owned()) } else { Seen::Other });
@@ -69,6 +71,23 @@ impl View {
         let beginning = format!("{prefix}..");
         self.leases.retain(|id, _| !id.starts_with(&beginning));
         self.leases.extend(leases.into_iter().map(|stored| (stored.lease.id().as_str().to_owned(), stored)));
+    }
+
+    /// What the end of the work on a lease says of it and its parts.
+    pub(crate) fn left(&mut self, lease: &str, left: Left) {
+        match left {
+            Left::Given(stored) | Left::Others(Some(stored)) => {
+                self.learn(*stored);
+            }
+            Left::Others(None) => self.forget(lease),
+            Left::Divided(parts) => {
+                self.forget(lease);
+                for part in parts {
+                    self.learn(part);
+                }
+            }
+            Left::Fenced | Left::Stopped => {}
+        }
     }
 
     pub(crate) fn forget(&mut self, lease: &str) {

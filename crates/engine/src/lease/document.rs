@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
+use crate::LeaseMode;
 
 const ID: &str = "id";
 const PARTITION_KEY: &str = "partitionKey";
@@ -30,7 +31,10 @@ const INCARNATION: &str = "incarnation";
 /// Our own copy of `Owner`: a .NET host that takes the lease leaves it as it was, and so gives itself away.
 const OWNER_COPY: &str = "owner";
 const BEGINNING: &str = "beginning";
-const OUR_PROPERTIES: [&str; 4] = [EPOCH, START_FROM, INCARNATION, OWNER_COPY];
+/// By whose rules its owner, if that is one of us, keeps it: there for `shared` alone.
+const RULES: &str = "rules";
+const RULES_SHARED: &str = "shared";
+const OUR_PROPERTIES: [&str; 5] = [EPOCH, START_FROM, INCARNATION, OWNER_COPY, RULES];
 
 /// `{processor}{host}_{database rid}_{container rid}`, without a separator after the name, as .NET has it.
 pub(crate) fn lease_prefix(processor: &str, host: &str, database_rid: &str, container_rid: &str) -> String {
@@ -173,9 +177,20 @@ impl LeaseDocument {
         self.owner().is_some_and(|owner| self.property(OWNER_COPY) != Some(owner))
     }
 
-    /// When it was last written, by the writer's clock.
+    /// Whether its owner is one of us who shares it with .NET hosts.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.property(RULES) == Some(RULES_SHARED)
+    }
+
+    /// When it was last written, by the writer's clock; by the store's where the writer did not say.
     pub(crate) fn written_at(&self) -> Option<Timestamp> {
-        self.text(TIMESTAMP)?.parse().ok()
+        let stamp = self.text(TIMESTAMP).and_then(|at| at.parse().ok());
+        stamp.or_else(|| Timestamp::from_second(self.fields.get("_ts")?.as_i64()?).ok())
+    }
+
+    /// What it is called after its prefix.
+    pub(crate) fn token(&self) -> &str {
+        self.id.as_str().rsplit("..").next().unwrap_or_default()
     }
 
     /// Grows with each taking; 0 where only .NET has owned it.
@@ -223,14 +238,18 @@ impl LeaseDocument {
         self
     }
 
-    /// Owned by `owner` in the next epoch: taken by it, or handed to it.
+    /// Owned by `owner` in the next epoch: taken by it, or handed to it, and kept by these rules.
     #[must_use]
-    pub(super) fn taken_by(mut self, owner: &Owner) -> Self {
+    pub(super) fn taken_by(mut self, owner: &Owner, mode: LeaseMode) -> Self {
         let epoch = self.epoch() + 1;
         self.fields.insert(OWNER.to_owned(), owner.host.as_str().into());
         self.set_property(OWNER_COPY, owner.host.clone());
         self.set_property(EPOCH, epoch.to_string());
         self.set_property(INCARNATION, owner.incarnation.clone());
+        match mode {
+            LeaseMode::Shared => self.set_property(RULES, RULES_SHARED.to_owned()),
+            LeaseMode::Own => self.drop_property(RULES),
+        }
         self
     }
 
@@ -262,11 +281,12 @@ impl LeaseDocument {
         self.starting(start)
     }
 
-    /// As it is written now. .NET hosts take the timestamp for the lease's sign of life.
-    pub(super) fn body(&mut self, now: Timestamp) -> Bytes {
-        if self.owner().is_some() {
-            self.fields.insert(TIMESTAMP.to_owned(), now.strftime("%Y-%m-%dT%H:%M:%S%.7fZ").to_string().into());
-        }
+    /// Written now. .NET hosts take this for the lease's sign of life.
+    pub(super) fn stamp(&mut self, now: Timestamp) {
+        self.fields.insert(TIMESTAMP.to_owned(), now.strftime("%Y-%m-%dT%H:%M:%S%.7fZ").to_string().into());
+    }
+
+    pub(super) fn body(&mut self) -> Bytes {
         for name in SYSTEM {
             self.fields.remove(name);
         }
@@ -279,6 +299,12 @@ impl LeaseDocument {
 
     fn property(&self, name: &str) -> Option<&str> {
         self.fields.get(PROPERTIES)?.get(name)?.as_str()
+    }
+
+    fn drop_property(&mut self, name: &str) {
+        if let Some(Value::Object(properties)) = self.fields.get_mut(PROPERTIES) {
+            properties.remove(name);
+        }
     }
 
     fn set_property(&mut self, name: &str, value: String) {
@@ -314,7 +340,10 @@ mod tests {
     }
 
     fn json_of(lease: &mut LeaseDocument) -> Value {
-        serde_json::from_slice(&lease.body(Timestamp::UNIX_EPOCH)).unwrap()
+        if lease.owner().is_some() {
+            lease.stamp(Timestamp::UNIX_EPOCH);
+        }
+        serde_json::from_slice(&lease.body()).unwrap()
     }
 
     fn owner() -> Owner {
@@ -354,7 +383,7 @@ mod tests {
         assert_eq!(lease.owner(), Some("net"));
         assert_eq!(lease.range(), &FeedRange::full());
         assert_eq!(lease.start(), Some(FeedStart::Position(Position::new("\"1526353662\""))));
-        let mut taken = lease.taken_by(&owner());
+        let mut taken = lease.clone().taken_by(&owner(), LeaseMode::Own);
         assert_eq!(
             json_of(&mut taken),
             json!({
@@ -365,7 +394,10 @@ mod tests {
                 "timestamp": "1970-01-01T00:00:00.0000000Z", "Mode": "Incremental Feed", "somethingNew": [1],
             })
         );
-        assert_eq!(taken.clone().taken_by(&owner()).epoch(), 2);
+        assert_eq!(taken.clone().taken_by(&owner(), LeaseMode::Own).epoch(), 2);
+        let mut shared = lease.taken_by(&owner(), LeaseMode::Shared);
+        assert_eq!(json_of(&mut shared)["properties"]["rules"], "shared");
+        assert!(shared.is_shared() && !shared.clone().taken_by(&owner(), LeaseMode::Own).is_shared());
         assert_eq!(taken.free().owner(), None);
     }
 
@@ -380,6 +412,14 @@ mod tests {
         }
         let dotnet = stored(json!({"id": "p..0", "FeedRange": {"Range": {"min": "", "max": "FF"}}})).unwrap();
         assert_eq!(dotnet.start(), None);
+        let stamped = |fields: Value| {
+            let mut body = json!({"id": "p..0", "FeedRange": {"Range": {"min": "", "max": "FF"}}});
+            body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            stored(body).unwrap().written_at().map(|at| at.as_second())
+        };
+        assert_eq!(stamped(json!({"timestamp": "1970-01-01T00:00:09.1234567Z", "_ts": 5})), Some(9));
+        assert_eq!(stamped(json!({"timestamp": null, "_ts": 5})), Some(5));
+        assert_eq!(stamped(json!({})), None);
     }
 
     #[test]

@@ -1,13 +1,18 @@
+use feedmill_clock::Monotonic;
 use feedmill_store_api::{Applied, Error, FeedStart, Position, RequestCharge};
 
 use super::document::{LeaseDocument, Owner, Stored};
 use super::table::{Replaced, Table};
+use crate::LeaseMode;
+use crate::limits::SHARED_ATTEMPTS_MAX;
 
 /// Proof of ownership, and the only door to a checkpoint. Losing the lease consumes it.
 pub(crate) struct HeldLease {
     table: Table,
     stored: Stored,
     start: FeedStart,
+    /// When the last write that was taken was sent.
+    written_at: Monotonic,
     /// What was sent and may have been applied without an answer: a refusal that finds one of these found ourselves.
     doubtful: Vec<LeaseDocument>,
 }
@@ -27,8 +32,14 @@ pub(crate) enum Failed {
 }
 
 impl HeldLease {
-    pub(super) fn new(table: Table, stored: Stored, start: FeedStart) -> Self {
-        Self { table, stored, start, doubtful: Vec::new() }
+    /// `written_at`: when the write was sent by which it is ours.
+    pub(super) fn new(table: Table, stored: Stored, start: FeedStart, written_at: Monotonic) -> Self {
+        Self { table, stored, start, written_at, doubtful: Vec::new() }
+    }
+
+    /// When the last write that was taken was sent: from then on others wait for the next one.
+    pub(crate) fn written_at(&self) -> Monotonic {
+        self.written_at
     }
 
     /// Where delivery begins.
@@ -57,8 +68,16 @@ impl HeldLease {
 
     /// Stores `position`: one request, on the condition that the lease is as we wrote it last.
     pub(crate) async fn checkpoint(mut self, position: &Position) -> Result<(Self, RequestCharge), Failed> {
-        let wanted = self.stored.lease.clone().at(position);
-        match self.write(wanted).await {
+        match self.write(|lease| lease.at(position)).await {
+            Ok(charge) => Ok((self, charge)),
+            Err(Unwritten::Lost(lost)) => Err(Failed::Lost(lost)),
+            Err(Unwritten::Store(error)) => Err(Failed::Store(Box::new(self), error)),
+        }
+    }
+
+    /// Writes it as it is, so that others see that we live: one request.
+    pub(crate) async fn renew(mut self) -> Result<(Self, RequestCharge), Failed> {
+        match self.write(|lease| lease).await {
             Ok(charge) => Ok((self, charge)),
             Err(Unwritten::Lost(lost)) => Err(Failed::Lost(lost)),
             Err(Unwritten::Store(error)) => Err(Failed::Store(Box::new(self), error)),
@@ -71,26 +90,33 @@ impl HeldLease {
         heir: Option<&Owner>,
         position: Option<&Position>,
     ) -> Result<(Stored, RequestCharge), Failed> {
-        let lease = match position {
-            Some(position) => self.stored.lease.clone().at(position),
-            None => self.stored.lease.clone(),
+        let mode = self.table.mode;
+        let given = |lease: LeaseDocument| {
+            let lease = match position {
+                Some(position) => lease.at(position),
+                None => lease,
+            };
+            match heir {
+                Some(heir) => lease.taken_by(heir, mode),
+                None => lease.free(),
+            }
         };
-        let wanted = match heir {
-            Some(heir) => lease.taken_by(heir),
-            None => lease.free(),
-        };
-        match self.write(wanted).await {
+        match self.write(given).await {
             Ok(charge) => Ok((self.stored, charge)),
             Err(Unwritten::Lost(lost)) => Err(Failed::Lost(lost)),
             Err(Unwritten::Store(error)) => Err(Failed::Store(Box::new(self), error)),
         }
     }
 
-    async fn write(&mut self, wanted: LeaseDocument) -> Result<RequestCharge, Unwritten> {
+    async fn write(&mut self, change: impl Fn(LeaseDocument) -> LeaseDocument) -> Result<RequestCharge, Unwritten> {
+        let mut attempts = 0;
         loop {
+            let wanted = change(self.stored.lease.clone());
+            let sent_at = self.table.patience.clock.monotonic();
             match self.table.replace(&self.stored, wanted.clone()).await {
                 Replaced::Written(stored, charge) => {
                     self.stored = stored;
+                    self.written_at = sent_at;
                     self.doubtful.clear();
                     return Ok(charge);
                 }
@@ -101,6 +127,15 @@ impl HeldLease {
                     if done {
                         return Ok(RequestCharge::ZERO);
                     }
+                }
+                // Whoever wrote it left it to us.
+                Replaced::Refused(Some(found))
+                    if self.table.mode == LeaseMode::Shared
+                        && attempts < SHARED_ATTEMPTS_MAX
+                        && found.lease.is_same_taking(&self.stored.lease) =>
+                {
+                    attempts += 1;
+                    self.stored = found;
                 }
                 Replaced::Refused(found) => {
                     let owner = found.and_then(|found| found.lease.owner().map(str::to_owned));

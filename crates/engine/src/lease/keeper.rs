@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use feedmill_clock::Monotonic;
 use feedmill_store_api::{Applied, Container, ErrorKind, FeedRange, FeedStart};
 use tokio::sync::Semaphore;
 
@@ -11,10 +12,10 @@ use super::error::Error;
 use super::held::HeldLease;
 use super::table::{Replaced, Table};
 use super::topology::{self, Coverage};
-use crate::StartFrom;
-use crate::limits::TAKING_AT_ONCE;
+use crate::limits::{BOOTSTRAP_WAIT, SHARED_ATTEMPTS_MAX, TAKING_AT_ONCE};
 use crate::protection::Protection;
 use crate::retry::is_outage;
+use crate::{LeaseMode, StartFrom};
 
 /// The leases of one processor over one source.
 #[derive(Clone)]
@@ -67,6 +68,9 @@ impl Keeper {
         if coverage.is_whole() && is_old {
             return Ok(listed);
         }
+        if self.table.mode == LeaseMode::Shared && !is_old {
+            return self.prepare_locked().await;
+        }
         let coverage = if is_old {
             // A listing is no snapshot: while a range is being split it may show neither the whole nor its parts.
             self.look().await?.1
@@ -78,6 +82,32 @@ impl Keeper {
             self.table.mark().await?;
         }
         Ok(self.look().await?.0)
+    }
+
+    /// The first leases, as .NET hosts make them: one host at a time.
+    async fn prepare_locked(&self) -> Result<Listed, Error> {
+        let lock = loop {
+            if let Some(lock) = self.table.lock().await? {
+                break lock;
+            }
+            self.table.patience.clock.sleep(BOOTSTRAP_WAIT).await;
+            if self.table.is_marked().await? {
+                return Ok(self.look().await?.0);
+            }
+        };
+        // Somebody may have been done just before.
+        if !self.table.is_marked().await? {
+            let coverage = self.first(&self.look().await?.0).await?;
+            self.repair(&coverage, false).await?;
+            self.table.mark().await?;
+        }
+        self.table.unlock(lock).await?;
+        Ok(self.look().await?.0)
+    }
+
+    /// All leases as they are.
+    pub(crate) async fn list(&self) -> Result<Vec<Stored>, Error> {
+        self.table.list().await
     }
 
     /// All leases, and what they make of the source's ranges.
@@ -133,29 +163,45 @@ impl Keeper {
             // A lease of .NET that never had a checkpoint: its start is stored before the first delivery too.
             None => self.resolve(self.start, stored.lease.range()).await?,
         };
-        let mut wanted = stored.lease.clone().taken_by(&self.table.owner);
-        if Protection::StoredStart.holds() {
-            wanted = wanted.starting(&start);
-        }
-        match self.table.replace(&stored, wanted.clone()).await {
-            Replaced::Written(stored, _) => Ok(self.held(stored, start)),
-            Replaced::Refused(found) => Ok(Taken::Others(found.map(Box::new))),
-            Replaced::Failed(error) if is_outage(error.kind()) => {
-                let doubt = error.applied() == Applied::Perhaps;
-                self.table.patience.wait(&mut self.table.patience.backoff(), &attempted, &error).await;
-                match self.read(&stored).await? {
-                    Some(found) if doubt && found.lease.is_same_taking(&wanted) => Ok(self.held(found, start)),
-                    found => Ok(Taken::Others(found.map(Box::new))),
-                }
+        let (mut stored, mut attempts) = (stored, 0);
+        loop {
+            let mut wanted = stored.lease.clone().taken_by(&self.table.owner, self.table.mode);
+            if Protection::StoredStart.holds() && stored.lease.start().is_none() {
+                wanted = wanted.starting(&start);
             }
-            Replaced::Failed(error) => Err(Error::store(attempted)(error)),
+            let sent_at = self.table.patience.clock.monotonic();
+            match self.table.replace(&stored, wanted.clone()).await {
+                Replaced::Written(stored, _) => return Ok(self.held(stored, start, sent_at)),
+                // Its owner renewed it in between, which is no reason not to steal it.
+                Replaced::Refused(Some(found))
+                    if self.table.mode == LeaseMode::Shared
+                        && attempts < SHARED_ATTEMPTS_MAX
+                        && found.lease.owner() == stored.lease.owner() =>
+                {
+                    attempts += 1;
+                    stored = found;
+                }
+                Replaced::Refused(found) => return Ok(Taken::Others(found.map(Box::new))),
+                Replaced::Failed(error) if is_outage(error.kind()) => {
+                    let doubt = error.applied() == Applied::Perhaps;
+                    self.table.patience.wait(&mut self.table.patience.backoff(), &attempted, &error).await;
+                    return match self.read(&stored).await? {
+                        Some(found) if doubt && found.lease.is_same_taking(&wanted) => {
+                            Ok(self.held(found, start, sent_at))
+                        }
+                        found => Ok(Taken::Others(found.map(Box::new))),
+                    };
+                }
+                Replaced::Failed(error) => return Err(Error::store(attempted)(error)),
+            }
         }
     }
 
     /// The lease its last owner handed to us: it is ours as it is.
     pub(crate) fn given(&self, stored: Stored) -> Option<HeldLease> {
         let start = stored.lease.start()?;
-        Some(HeldLease::new(self.table.clone(), stored, start))
+        let now = self.table.patience.clock.monotonic();
+        Some(HeldLease::new(self.table.clone(), stored, start, now))
     }
 
     /// The lease as it is now. Outlasts outages.
@@ -170,8 +216,10 @@ impl Keeper {
         stored.lease.owned_by().as_ref() == Some(&*self.table.owner)
     }
 
-    fn held(&self, stored: Stored, start: FeedStart) -> Taken {
-        Taken::Held(Box::new(HeldLease::new(self.table.clone(), stored, start)))
+    fn held(&self, stored: Stored, start: FeedStart, written_at: Monotonic) -> Taken {
+        // What was stored counts: of a lease that others moved on in between it is further.
+        let start = stored.lease.start().unwrap_or(start);
+        Taken::Held(Box::new(HeldLease::new(self.table.clone(), stored, start, written_at)))
     }
 
     /// `now` becomes the position of one empty poll: what is stored must mean the same at every later start.

@@ -28,9 +28,9 @@ pub(crate) fn removed(id: &str, body: &[u8]) -> Option<String> {
 impl Table {
     /// The record first: whoever follows the table learns of it in time. Then the lease, on the condition that it is as
     /// it was; somebody else's version stays.
-    pub(super) async fn remove(&self, stored: &Stored) -> Result<(), Error> {
+    pub(crate) async fn remove(&self, stored: &Stored) -> Result<(), Error> {
         let lease = &stored.lease;
-        let token = lease.id().as_str().rsplit("..").next().unwrap_or_default();
+        let token = lease.token();
         let id = DocumentId::new(format!("{}{MARK}{token}", self.prefix)).map_err(|source| Error::Id {
             prefix: self.prefix.to_string(),
             token: token.to_owned(),

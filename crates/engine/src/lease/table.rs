@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::document::{LeaseDocument, Owner, Stored};
 use super::error::Error;
+use crate::LeaseMode;
 use crate::listing::{Listing, ids_beginning_with};
 use crate::protection::Protection;
 use crate::retry::{Patience, is_outage};
@@ -22,6 +23,7 @@ pub(crate) struct Table {
     pub(super) prefix: Arc<str>,
     pub(super) owner: Arc<Owner>,
     pub(super) patience: Patience,
+    pub(super) mode: LeaseMode,
 }
 
 /// What became of one conditional replace.
@@ -34,8 +36,18 @@ pub(super) enum Replaced {
 }
 
 impl Table {
-    pub(crate) fn new(container: Arc<dyn Container>, prefix: &str, owner: Arc<Owner>, patience: Patience) -> Self {
-        Self { container, prefix: prefix.into(), owner, patience }
+    pub(crate) fn new(
+        container: Arc<dyn Container>,
+        prefix: &str,
+        owner: Arc<Owner>,
+        patience: Patience,
+        mode: LeaseMode,
+    ) -> Self {
+        Self { container, prefix: prefix.into(), owner, patience, mode }
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// Whether leases carry a `partitionKey` field, as .NET has it in containers by that key.
@@ -66,7 +78,7 @@ impl Table {
 
     /// Creates the lease unless there is one.
     pub(super) async fn create(&self, mut lease: LeaseDocument) -> Result<(), Error> {
-        let body = lease.body(self.patience.clock.now());
+        let body = lease.body();
         self.create_document(lease.key(), lease.id(), body).await
     }
 
@@ -119,7 +131,8 @@ impl Table {
 
     /// One replace on the condition that the lease is still at `stored`'s version; a refusal is read back.
     pub(super) async fn replace(&self, stored: &Stored, mut wanted: LeaseDocument) -> Replaced {
-        let body = wanted.body(self.patience.clock.now());
+        wanted.stamp(self.patience.clock.now());
+        let body = wanted.body();
         let (key, id) = (stored.lease.key(), stored.lease.id().clone());
         let operation = Operation::Replace { id, body, if_match: Some(stored.etag.clone()) };
         match self.container.write(key, operation).await {
@@ -175,7 +188,7 @@ impl Table {
     }
 
     /// A document of this name about all leases, outside `{prefix}..`.
-    fn beside(&self, name: &str) -> Result<(DocumentId, PartitionKey), Error> {
+    pub(super) fn beside(&self, name: &str) -> Result<(DocumentId, PartitionKey), Error> {
         let id = DocumentId::new(format!("{}.{name}", self.prefix)).map_err(|source| Error::Id {
             prefix: self.prefix.to_string(),
             token: name.to_owned(),
@@ -196,7 +209,8 @@ impl Table {
     }
 }
 
-fn listed(body: Bytes) -> Result<Stored, Error> {
+/// A lease of a listing.
+pub(crate) fn listed(body: Bytes) -> Result<Stored, Error> {
     #[derive(serde::Deserialize)]
     struct Version {
         _etag: feedmill_store_api::ETag,

@@ -23,25 +23,39 @@ pub struct Lag {
 
 impl Operator {
     /// Reads one change from where the lease is: right for a range never read, which counts from its first change that is
-    /// there; for one that was just split, which is the sum of its parts; and at rest, where there is none.
+    /// there; for one that was just split, which is the sum of its parts; and at rest, where there is none. Once the parts have
+    /// leases, each counts what was there before the split as its own until it is past it.
     pub async fn lag(&self, record: &LeaseRecord) -> Result<Lag, LeaseError> {
         let source = &self.feed(record)?.source;
         let start = record.stored.lease.start().unwrap_or(FeedStart::Beginning);
-        let attempted = format!("estimate the lag of lease {}", record.id);
-        let mut left = vec![record.range.clone()];
+        self.behind(source, &record.range, &start, &format!("estimate the lag of lease {}", record.id)).await
+    }
+
+    /// How much comes behind a place.
+    pub(super) async fn behind(
+        &self,
+        source: &Arc<dyn Container>,
+        range: &FeedRange,
+        start: &FeedStart,
+        attempted: &str,
+    ) -> Result<Lag, LeaseError> {
+        let mut left = vec![range.clone()];
         let mut lag = Lag::default();
-        while let Some(range) = left.pop() {
-            let read = || source.read_page(&range, &start, 1);
-            match self.patience.outlast(&attempted, read).await {
+        while let Some(part) = left.pop() {
+            let read = || source.read_page(&part, start, 1);
+            match self.patience.outlast(attempted, read).await {
                 Ok(page) => {
                     let mut more = of_page(&page, self.patience.clock.now().as_second());
                     if more.changes > 1 {
-                        more.changes = share_of(more.changes, share(&range, &self.ranges(source, &attempted).await?));
+                        let of_physical = share(&part, &self.ranges(source, attempted).await?);
+                        // Both halves of a range that was split count its commits.
+                        let of_range = share(&part, std::slice::from_ref(range));
+                        more.changes = share_of(more.changes, of_physical.min(of_range));
                     }
                     lag = Lag { changes: lag.changes + more.changes, seconds: lag.seconds.max(more.seconds) };
                 }
                 Err(error) if error.kind() == ErrorKind::Gone => {
-                    let parts: Vec<FeedRange> = parts(&range, &self.ranges(source, &attempted).await?);
+                    let parts: Vec<FeedRange> = parts(&part, &self.ranges(source, attempted).await?);
                     if parts.len() < 2 {
                         return Err(LeaseError::store(attempted)(error));
                     }
@@ -53,7 +67,11 @@ impl Operator {
         Ok(lag)
     }
 
-    async fn ranges(&self, source: &Arc<dyn Container>, attempted: &str) -> Result<Vec<FeedRange>, LeaseError> {
+    pub(super) async fn ranges(
+        &self,
+        source: &Arc<dyn Container>,
+        attempted: &str,
+    ) -> Result<Vec<FeedRange>, LeaseError> {
         self.patience.outlast(attempted, || source.feed_ranges()).await.map_err(LeaseError::store(attempted))
     }
 }

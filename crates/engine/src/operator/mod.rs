@@ -3,6 +3,7 @@
 //! Everything done here is a conditional write in the next epoch: a fleet that runs follows the lease table, so it learns
 //! of it within a heartbeat, and what a worker settled meanwhile cannot overwrite it.
 
+mod audit;
 mod lag;
 mod record;
 mod transfer;
@@ -16,20 +17,23 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::fleet::{Heartbeat, heartbeat_prefix};
-use crate::lease::{Owner, Pause, Stored, Table, lease_prefix, pause_prefix};
+use crate::lease::{LeaseDocument, Owner, Pause, Stored, Table, lease_prefix, pause_prefix};
 use crate::listing::{Listing, ids_beginning_with};
 use crate::retry::Patience;
-use crate::{EngineError, LeaseError, Options};
+use crate::{EngineError, LeaseError, LeaseMode, Options};
 
+pub use audit::{Audit, Fault, Repair};
 pub use lag::Lag;
+pub(crate) use record::written_at;
 pub use record::{HostRecord, LeaseRecord};
-pub use transfer::{Adopted, Unadoptable};
+pub use transfer::{Adopted, RangeIds, Unadoptable};
 
 /// Attempts at a write whose lease was written by others in between.
 const ATTEMPTS_MAX: u32 = 8;
 
 /// The leases of some processors, from outside the fleet that works on them.
 pub struct Operator {
+    database: Arc<dyn Database>,
     leases: Arc<dyn Container>,
     feeds: Vec<Feed>,
     patience: Patience,
@@ -64,16 +68,24 @@ impl Operator {
     ) -> Result<Self, EngineError> {
         let patience = Patience { clock, entropy, min: options.backoff_min, max: options.backoff_max };
         let leases = open(&*database, &patience, &options.leases).await?;
+        let mut operator = Self { database, leases, feeds: Vec::new(), patience };
+        for (processor, source) in feeds {
+            let source = open(&*operator.database, &operator.patience, &source).await?;
+            let table = operator.table(&operator.prefix(&processor, source.rid()));
+            operator.feeds.push(Feed { processor, source, table });
+        }
+        Ok(operator)
+    }
+
+    /// Of a processor's leases over a container; of all its containers for an empty `rid`.
+    fn prefix(&self, processor: &str, rid: &str) -> String {
+        lease_prefix(processor, self.database.host(), self.database.rid(), rid)
+    }
+
+    fn table(&self, prefix: &str) -> Table {
         // Nobody: what operators write is free.
         let owner = Arc::new(Owner { host: String::new(), incarnation: String::new() });
-        let mut opened = Vec::new();
-        for (processor, source) in feeds {
-            let source = open(&*database, &patience, &source).await?;
-            let prefix = lease_prefix(&processor, database.host(), database.rid(), source.rid());
-            let table = Table::new(Arc::clone(&leases), &prefix, Arc::clone(&owner), patience.clone());
-            opened.push(Feed { processor, source, table });
-        }
-        Ok(Self { leases, feeds: opened, patience })
+        Table::new(Arc::clone(&self.leases), prefix, owner, self.patience.clone(), LeaseMode::Own)
     }
 
     /// All leases, by processor, source and range.
@@ -120,7 +132,7 @@ impl Operator {
 
     /// Takes the lease from whoever has it. `None` when it is no more.
     pub async fn release(&self, record: &LeaseRecord) -> Result<Option<LeaseRecord>, LeaseError> {
-        self.change(record, |stored| stored.lease.clone().freed()).await
+        self.change(record, LeaseDocument::freed).await
     }
 
     /// Lets the lease go on from elsewhere, whoever has it. `None` when it is no more.
@@ -137,7 +149,7 @@ impl Operator {
                 FeedStart::Position(page.position)
             }
         };
-        self.change(record, |stored| stored.lease.clone().freed().moved_to(&start)).await
+        self.change(record, |lease| lease.freed().moved_to(&start)).await
     }
 
     /// The lease documents as they are stored, for keeping or for another tool.
@@ -162,7 +174,7 @@ impl Operator {
         match same {
             Some(record) if replace => {
                 let start = adopted.start.clone();
-                Ok(self.change(record, |stored| stored.lease.clone().freed().moved_to(&start)).await?.is_some())
+                Ok(self.change(record, |lease| lease.freed().moved_to(&start)).await?.is_some())
             }
             Some(_) => Ok(false),
             None => {
@@ -196,18 +208,27 @@ impl Operator {
     async fn change(
         &self,
         record: &LeaseRecord,
-        change: impl Fn(&Stored) -> crate::lease::LeaseDocument,
+        change: impl Fn(LeaseDocument) -> LeaseDocument,
     ) -> Result<Option<LeaseRecord>, LeaseError> {
-        let feed = self.feed(record)?;
-        let mut stored = record.stored.clone();
+        let changed = self.change_stored(&self.feed(record)?.table, &record.stored, change).await?;
+        Ok(changed.map(|written| LeaseRecord::new(&record.processor, &record.source, written)))
+    }
+
+    async fn change_stored(
+        &self,
+        table: &Table,
+        stored: &Stored,
+        change: impl Fn(LeaseDocument) -> LeaseDocument,
+    ) -> Result<Option<Stored>, LeaseError> {
+        let mut stored = stored.clone();
         for _ in 0..ATTEMPTS_MAX {
-            match feed.table.write_over(&stored, change(&stored)).await? {
-                Ok(written) => return Ok(Some(LeaseRecord::new(&record.processor, &record.source, written))),
+            match table.write_over(&stored, change(stored.lease.clone())).await? {
+                Ok(written) => return Ok(Some(written)),
                 Err(Some(found)) => stored = found,
                 Err(None) => return Ok(None),
             }
         }
-        let attempted = format!("write lease {}", record.id);
+        let attempted = format!("write lease {}", stored.lease.id());
         let source = feedmill_store_api::Error::new(ErrorKind::Precondition, "others kept writing it in between");
         Err(LeaseError::Store { attempted, source })
     }

@@ -78,7 +78,7 @@ impl HostRecord {
 }
 
 /// From the store's own field.
-pub(super) fn written_at(body: &[u8]) -> Option<Timestamp> {
+pub(crate) fn written_at(body: &[u8]) -> Option<Timestamp> {
     #[derive(Deserialize)]
     struct Written {
         _ts: i64,

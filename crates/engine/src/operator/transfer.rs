@@ -1,6 +1,9 @@
 //! Leases of other change feed processors, read for what they say: a range and where to go on.
 
+use std::collections::BTreeMap;
+
 use feedmill_store_api::{FeedRange, FeedStart, Position};
+use serde::Deserialize;
 use serde_json::Value;
 
 /// What a lease of another processor says.
@@ -16,8 +19,8 @@ pub enum Unadoptable {
     #[error("it is no lease: it has no LeaseToken")]
     NoLease,
     #[error(
-        "its token {token} is a partition key range's id, and it does not say which keys that means; start its processor \
-         once in its newest version (Java: with handleLatestVersionChanges), which writes that down"
+        "its token {token} is a partition key range's id, and it does not say which keys that means; --ranges takes the \
+         container's ranges as its REST API lists them (GET .../pkranges)"
     )]
     NoRange { token: String },
     #[error("it reads in mode {mode}, and changes are read incrementally here")]
@@ -26,16 +29,54 @@ pub enum Unadoptable {
     Continuation { reason: String },
 }
 
+/// Which keys the ids of partition key ranges mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RangeIds {
+    /// The container's only range, which any id then means.
+    whole: Option<FeedRange>,
+    ids: BTreeMap<String, FeedRange>,
+}
+
+impl RangeIds {
+    /// Of a container whose ids nobody knows: `whole` is its range where it has only one.
+    pub fn unknown(whole: Option<FeedRange>) -> Self {
+        Self { whole, ids: BTreeMap::new() }
+    }
+
+    /// As the REST API of Cosmos lists a container's ranges: `{"PartitionKeyRanges": [{"id", "minInclusive", "maxExclusive"}]}`.
+    /// <https://learn.microsoft.com/rest/api/cosmos-db/get-partition-key-ranges>
+    pub fn listed(text: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct List {
+            #[serde(rename = "PartitionKeyRanges")]
+            ranges: Vec<Listed>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Listed {
+            id: String,
+            min_inclusive: String,
+            max_exclusive: String,
+        }
+        let mut ids = BTreeMap::new();
+        for Listed { id, min_inclusive, max_exclusive } in serde_json::from_str::<List>(text)?.ranges {
+            let range = FeedRange::new(min_inclusive, max_exclusive).map_err(serde::de::Error::custom)?;
+            ids.insert(id, range);
+        }
+        Ok(Self { whole: None, ids })
+    }
+
+    fn range(&self, id: &str) -> Option<&FeedRange> {
+        self.ids.get(id).or(self.whole.as_ref())
+    }
+}
+
 impl Adopted {
     /// Of a lease of the .NET processor (both versions) or of the Java one (both generations), as its document stands.
     ///
-    /// `whole`: the container's only range, which any token then means. `never_read`: where a lease goes on that has no
-    /// checkpoint.
-    pub fn from_document(
-        document: &Value,
-        whole: Option<&FeedRange>,
-        never_read: &FeedStart,
-    ) -> Result<Self, Unadoptable> {
+    /// `ranges`: what a token means that is only the id of a partition key range. `never_read`: where a lease goes on that has
+    /// no checkpoint.
+    pub fn from_document(document: &Value, ranges: &RangeIds, never_read: &FeedStart) -> Result<Self, Unadoptable> {
         let text = |name: &str| document.get(name).and_then(Value::as_str);
         let token = text("LeaseToken").or_else(|| text("PartitionId")).ok_or(Unadoptable::NoLease)?;
         if let Some(mode) = text("Mode").filter(|mode| !mode.eq_ignore_ascii_case("Incremental Feed")) {
@@ -45,7 +86,7 @@ impl Adopted {
         let range = stated
             .and_then(|range| serde_json::from_value(range.get("Range").unwrap_or(range).clone()).ok())
             .or_else(|| token.split_once('-').and_then(|(min, max)| FeedRange::new(min, max).ok()))
-            .or_else(|| whole.cloned())
+            .or_else(|| ranges.range(token).cloned())
             .ok_or_else(|| Unadoptable::NoRange { token: token.to_owned() })?;
         let start = match text("ContinuationToken") {
             None | Some("") => match document.pointer("/properties/startFrom").and_then(Value::as_str) {
@@ -121,7 +162,7 @@ mod tests {
     use super::*;
 
     fn adopt(document: &Value) -> Result<Adopted, Unadoptable> {
-        Adopted::from_document(document, None, &FeedStart::Beginning)
+        Adopted::from_document(document, &RangeIds::default(), &FeedStart::Beginning)
     }
 
     fn position(etag: &str) -> FeedStart {
@@ -145,8 +186,20 @@ mod tests {
         let older = json!({"id": "p..0", "LeaseToken": "0", "ContinuationToken": "\"12\"", "Owner": "java"});
         assert_eq!(adopt(&older), Err(Unadoptable::NoRange { token: "0".to_owned() }));
         let whole = FeedRange::full();
-        let adopted = Adopted::from_document(&older, Some(&whole), &FeedStart::Beginning);
+        let adopted = Adopted::from_document(&older, &RangeIds::unknown(Some(whole.clone())), &FeedStart::Beginning);
         assert_eq!(adopted, Ok(Adopted { range: whole, start: position("\"12\"") }));
+        let list = r#"{"_rid": "x", "_count": 2, "PartitionKeyRanges": [
+            {"id": "0", "minInclusive": "", "maxExclusive": "05C1", "ridPrefix": 0, "status": "online", "parents": []},
+            {"id": "3", "minInclusive": "05C1", "maxExclusive": "FF", "parents": ["1"]}]}"#;
+        let ids = RangeIds::listed(list).unwrap();
+        let adopted = |token: &str| {
+            let older = json!({"id": format!("p..{token}"), "LeaseToken": token, "ContinuationToken": "\"12\""});
+            Adopted::from_document(&older, &ids, &FeedStart::Beginning).map(|adopted| adopted.range)
+        };
+        assert_eq!(adopted("0"), Ok(FeedRange::new("", "05C1").unwrap()));
+        assert_eq!(adopted("3"), Ok(FeedRange::new("05C1", "FF").unwrap()));
+        assert_eq!(adopted("1"), Err(Unadoptable::NoRange { token: "1".to_owned() }), "it was split since");
+        assert!(RangeIds::listed("[]").is_err());
         // {"V":1,"Mode":"INCREMENTAL","StartFrom":{"Type":"NOW"},"Continuation":{"V":1,"Continuation":[{"token":"\"175\"",
         //  "range":{"min":"05","max":"06"}}]}}
         let state = "eyJWIjoxLCJNb2RlIjoiSU5DUkVNRU5UQUwiLCJTdGFydEZyb20iOnsiVHlwZSI6Ik5PVyJ9LCJDb250aW51YXRpb24iOnsiVi\

@@ -116,6 +116,35 @@ async fn lag_is_right_for_a_range_never_read_and_nothing_at_rest() {
 }
 
 #[tokio::test]
+async fn lag_is_right_for_a_range_that_was_just_split_before_and_after_its_parts_have_leases() {
+    let world = fleet(1).await;
+    let (one, seen) = host(&world, "one");
+    for number in 0..10 {
+        world.put(&format!("k{number}"), &format!("d{number}")).await;
+    }
+    world.wait_for("it is delivered", || seen.ids().len() == 10).await;
+    one.stop().await;
+    for number in 10..40 {
+        world.put(&format!("k{number}"), &format!("d{number}")).await;
+    }
+    let operator = operator(&world).await;
+    assert_eq!(lags(&operator).await.iter().map(|lag| lag.changes).sum::<u64>(), 30);
+    world.store.split("db", SOURCE, &FeedRange::full()).await.unwrap();
+    // Positions are good for both halves, whose commits go on in numbers of their own.
+    let whole = lags(&operator).await;
+    assert_eq!((whole.len(), whole[0].changes), (1, 30), "the sum of its parts");
+    operator.pause("p", false).await.unwrap();
+    let (two, _) = host(&world, "two");
+    world.clock.sleep(Duration::from_secs(30)).await;
+    assert_eq!(lags(&operator).await, [Lag::default(), Lag::default()]);
+    two.stop().await;
+    for number in 40..50 {
+        world.put(&format!("k{number}"), &format!("d{number}")).await;
+    }
+    assert_eq!(lags(&operator).await.iter().map(|lag| lag.changes).sum::<u64>(), 10);
+}
+
+#[tokio::test]
 async fn an_imported_place_is_where_delivery_begins() {
     let world = fleet(1).await;
     for id in ["1", "2"] {

@@ -1,4 +1,5 @@
-//! When a checkpoint is written: by count, by age, when caught up, at the end.
+//! When a checkpoint is written: by count, by age, when caught up, at the end; and, where leases are shared, so that others see
+//! that we live.
 
 use std::time::Duration;
 
@@ -20,6 +21,18 @@ pub(super) struct Checkpointer {
     backoff: Backoff,
     pages_max: u64,
     age_max: Duration,
+    renewal: Option<Renewal>,
+    /// When the last write that was taken was sent.
+    written_at: Monotonic,
+}
+
+/// How long a lease is ours after a write of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewal {
+    /// It is written again after this.
+    pub(crate) every: Duration,
+    /// Nothing is done by it after this.
+    pub(crate) good_for: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -31,22 +44,26 @@ struct Pending {
 
 enum Lease {
     Here(Box<HeldLease>),
-    Writing(BoxFuture<'static, Result<(HeldLease, RequestCharge), Failed>>, Pending),
+    /// With what is stored by it, if it is no mere renewal.
+    Writing(BoxFuture<'static, Result<(HeldLease, RequestCharge), Failed>>, Option<Pending>),
     /// Lost, or being moved.
     Away,
 }
 
 /// What came of a write.
 pub(super) enum Checkpoint {
-    Written(Position, RequestCharge),
+    /// With the position that is stored now, where it is a new one.
+    Written(Option<Position>, RequestCharge),
     /// It is sent again later.
     Failed(Error),
     Lost(Lost),
 }
 
 impl Checkpointer {
-    pub(super) fn new(lease: HeldLease, options: &Options, backoff: Backoff) -> Self {
+    pub(super) fn new(lease: HeldLease, options: &Options, renewal: Option<Renewal>, backoff: Backoff) -> Self {
         Self {
+            renewal,
+            written_at: lease.written_at(),
             lease: Lease::Here(Box::new(lease)),
             pending: None,
             not_before: None,
@@ -64,32 +81,45 @@ impl Checkpointer {
 
     /// Starts to write when it is time; `at_once` where it is not worth waiting for more.
     pub(super) fn start(&mut self, now: Monotonic, at_once: bool) {
-        let Some(pending) = &self.pending else { return };
         let waited = self.not_before.is_none_or(|not_before| not_before <= now);
-        let due = at_once || pending.pages >= self.pages_max || now.since(pending.since) >= self.age_max;
-        if !waited || !due {
+        let due = self.pending.as_ref().is_some_and(|pending| {
+            at_once || pending.pages >= self.pages_max || now.since(pending.since) >= self.age_max
+        });
+        let renews = self.renew_at().is_some_and(|at| at <= now);
+        if !waited || !(due || renews) {
             return;
         }
         match std::mem::replace(&mut self.lease, Lease::Away) {
             Lease::Here(lease) => {
-                let pending = self.pending.take().expect("looked at above");
-                let position = pending.position.clone();
-                let writing = Box::pin(async move { lease.checkpoint(&position).await });
+                let pending = self.pending.take();
+                let position = pending.as_ref().map(|pending| pending.position.clone());
+                let writing = Box::pin(async move {
+                    match position {
+                        Some(position) => lease.checkpoint(&position).await,
+                        None => lease.renew().await,
+                    }
+                });
                 self.lease = Lease::Writing(writing, pending);
             }
             other => self.lease = other,
         }
     }
 
+    fn renew_at(&self) -> Option<Monotonic> {
+        self.renewal.map(|renewal| self.written_at + renewal.every)
+    }
+
+    /// Until when the lease is ours as far as its last write says; always, where heartbeats say that.
+    pub(super) fn good_until(&self) -> Option<Monotonic> {
+        self.renewal.map(|renewal| self.written_at + renewal.good_for)
+    }
+
     /// When [`Self::start`] is worth calling again.
     pub(super) fn due_at(&self) -> Option<Monotonic> {
-        match (&self.lease, &self.pending) {
-            (Lease::Here(_), Some(pending)) => {
-                let due = pending.since + self.age_max;
-                Some(self.not_before.map_or(due, |not_before| not_before.max(due)))
-            }
-            _ => None,
-        }
+        let Lease::Here(_) = &self.lease else { return None };
+        let stored = self.pending.as_ref().map(|pending| pending.since + self.age_max);
+        let due = [stored, self.renew_at()].into_iter().flatten().min()?;
+        Some(self.not_before.map_or(due, |not_before| not_before.max(due)))
     }
 
     /// The end of the write under way; never completes where there is none. Cancel-safe: the write goes on when this
@@ -102,21 +132,23 @@ impl Checkpointer {
         };
         match result {
             Ok((lease, charge)) => {
+                self.written_at = lease.written_at();
                 self.lease = Lease::Here(Box::new(lease));
                 self.backoff.reset();
                 self.not_before = None;
-                Checkpoint::Written(pending.position, charge)
+                Checkpoint::Written(pending.map(|pending| pending.position), charge)
             }
             Err(Failed::Store(lease, error)) => {
                 self.lease = Lease::Here(lease);
                 self.not_before = Some(now() + self.backoff.after(error.kind()));
                 // What was settled meanwhile is further, and includes it.
-                match &mut self.pending {
-                    Some(newer) => {
+                match (&mut self.pending, pending) {
+                    (Some(newer), Some(pending)) => {
                         newer.pages += pending.pages;
                         newer.since = pending.since;
                     }
-                    none => *none = Some(pending),
+                    (none @ None, pending) => *none = pending,
+                    (Some(_), None) => {}
                 }
                 Checkpoint::Failed(error)
             }

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Context, RangeState};
 use crate::dead_letters::{Failure, Fault, source_id};
+use crate::events::Event;
 use crate::options::OnError;
 use crate::supervisor::catch;
 use crate::{Delivery, Outcome, SettleError, metrics, retry};
@@ -202,6 +203,9 @@ async fn write(
     let written = context.ledger.write(&failure).await;
     written.map_err(|error| format!("the dead letter of {source_id} of {shown} could not be written: {error}"))?;
     context.gauge.dead_letter();
+    let (processor, source, range) = context.gauge.place();
+    let (document, error) = (source_id.to_owned(), fault.as_str().to_owned());
+    context.events.tell(Event::DeadLetter { processor, source, range, document, error });
     tracing::warn!(
         range = %context.gauge.name(), document = source_id, key = shown, error = fault.as_str(), attempts,
         "a change could not be applied; it is a dead letter"
@@ -217,6 +221,8 @@ impl Context {
         if !self.gauge.is_in(&state) {
             tracing::warn!(range = %self.gauge.name(), error = %error, "the store fails; waiting");
             self.gauge.state(state);
+            let (processor, source, range) = self.gauge.place();
+            self.events.tell(Event::StoreFails { processor, source, range, error: error.to_string() });
         }
     }
 }

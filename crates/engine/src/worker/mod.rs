@@ -24,6 +24,7 @@ use crate::lifetime::{Participant, Rounds};
 use crate::retry::Patience;
 use crate::{Handler, Options, Processor, Writer};
 
+pub(crate) use checkpointer::Renewal;
 pub(crate) use pump::{Ended, Why, run};
 pub use state::RangeState;
 
@@ -46,6 +47,8 @@ pub(crate) struct Context {
     entropy: Entropy,
     pub(crate) patience: Patience,
     pub(crate) options: Arc<Options>,
+    /// Where leases are shared: how they are kept.
+    pub(crate) renewal: Option<Renewal>,
     letters: LetterRate,
 }
 
@@ -56,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) entropy: Entropy,
     pub(crate) patience: Patience,
     pub(crate) options: Arc<Options>,
+    /// Where leases are shared: how they are kept.
+    pub(crate) renewal: Option<Renewal>,
     pub(crate) writer: Writer,
     pub(crate) rounds: Arc<Rounds>,
     pub(crate) pulse: Pulse,
@@ -89,6 +94,7 @@ impl Context {
             entropy: shared.entropy.clone(),
             patience: shared.patience.clone(),
             options: Arc::clone(&shared.options),
+            renewal: shared.renewal,
             letters: LetterRate::new(shared.options.dead_letters_per_minute_max),
         }
     }

@@ -117,7 +117,7 @@ impl Pump {
             slots: Arc::new(Semaphore::new(options.deliveries_in_flight_max.max(1))),
             deliveries: JoinSet::new(),
             progress: Progress::default(),
-            checkpointer: Checkpointer::new(lease, options, context.patience.backoff()),
+            checkpointer: Checkpointer::new(lease, options, context.renewal, context.patience.backoff()),
             rounds: context.participant.rounds(),
             leaving: None,
             empty_in: None,
@@ -132,7 +132,8 @@ impl Pump {
         self.context.gauge.stands(Some(now));
         // Also where no place is free: otherwise the loop would wake for a time that has passed, again and again.
         self.lanes.warm(now);
-        if !self.context.pulse.allows(now) {
+        let is_ours = self.checkpointer.good_until().is_none_or(|until| now <= until);
+        if !is_ours || !self.context.pulse.allows(now) {
             return Some(Why::Fenced);
         }
         if let Some(leaving) = &self.leaving
@@ -167,7 +168,9 @@ impl Pump {
         let now = clock.monotonic();
         let poll_at = if self.has_room() { self.poll.due_at() } else { None };
         let leave_at = self.leaving.as_ref().map(|leaving| leaving.until);
-        let wake = [poll_at, self.lanes.next_warm(), self.checkpointer.due_at(), leave_at].into_iter().flatten().min();
+        let over_at = self.checkpointer.good_until().map(|until| until + Duration::from_millis(1));
+        let due = [poll_at, self.lanes.next_warm(), self.checkpointer.due_at(), leave_at, over_at];
+        let wake = due.into_iter().flatten().min();
         // Also where there is nothing to wait for but the store: a loop that goes round is told from one that hangs.
         let wait = wake.map_or(TURN_INTERVAL, |at| at.since(now).min(TURN_INTERVAL));
         let slots = Arc::clone(&self.slots);
@@ -323,6 +326,8 @@ impl Pump {
         match error.kind() {
             ErrorKind::Gone => Some(Why::Gone(error)),
             kind if retry::is_outage(kind) => {
+                // Nobody knows whether it still is at its end.
+                self.empty_in = None;
                 self.context.trouble(&error);
                 None
             }
@@ -334,7 +339,9 @@ impl Pump {
     fn checkpointed(&mut self, checkpoint: Checkpoint) -> Option<Why> {
         match checkpoint {
             Checkpoint::Written(position, charge) => {
-                self.context.gauge.checkpointed(position.as_str(), self.context.clock.monotonic());
+                if let Some(position) = position {
+                    self.context.gauge.checkpointed(position.as_str(), self.context.clock.monotonic());
+                }
                 self.context.gauge.lease_written(&self.context.options.leases, charge);
                 None
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use feedmill_engine::{HostRecord, Operator};
+use feedmill_engine::{HostRecord, LeaseMode, Operator};
 use jiff::Timestamp;
 
 use super::finding::Finding;
@@ -25,7 +25,12 @@ pub(super) async fn look(operator: &Operator, settings: &Settings, now: Timestam
     };
     match asked.await {
         Ok((hosts, paused, worst)) => {
-            let mut found = agreement(&hosts, settings.engine.heartbeat_expiry, now);
+            let mut found = match settings.engine.lease_mode {
+                LeaseMode::Own => agreement(&hosts, settings.engine.heartbeat_expiry, now),
+                LeaseMode::Shared => {
+                    vec![Finding::good(CHECK, "leases are shared: they alone say which hosts there are")]
+                }
+            };
             found.extend(pauses(&paused));
             found.push(lag(worst, settings.outbox.tombstone_ttl));
             found

@@ -1,3 +1,4 @@
+mod audit;
 mod list;
 mod rewind;
 mod transfer;
@@ -28,6 +29,7 @@ enum Action {
     Rewind(rewind::Rewind),
     Export(transfer::Export),
     Import(transfer::Import),
+    Audit(audit::Args),
 }
 
 /// Which leases.
@@ -74,5 +76,6 @@ pub(crate) async fn run(args: &Args, settings: &Settings) -> Result<()> {
         Action::Rewind(args) => rewind::rewind(args, &operator).await,
         Action::Export(_) => transfer::export(&operator).await,
         Action::Import(args) => transfer::import(args, &operator).await,
+        Action::Audit(args) => audit::run(args, &operator, settings).await,
     }
 }

@@ -1,6 +1,6 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use feedmill_engine::{Adopted, Operator};
+use feedmill_engine::{Adopted, Operator, RangeIds};
 use feedmill_store_api::FeedStart;
 use serde::Serialize;
 use serde_json::Value;
@@ -32,6 +32,11 @@ pub(super) struct Import {
     /// The container whose feed they are about
     #[arg(long, value_name = "CONTAINER")]
     source: String,
+
+    /// Which keys the ids of partition key ranges mean, as the REST API of Cosmos lists them (GET .../pkranges): for leases of the older Java
+    /// processor and old ones of .NET, which say no more than such an id. A container with one range needs none
+    #[arg(long, value_name = "FILE")]
+    ranges: Option<PathBuf>,
 
     /// Also moves leases that are there already
     #[arg(long)]
@@ -65,13 +70,14 @@ pub(super) async fn export(operator: &Operator) -> Result<()> {
 }
 
 pub(super) async fn import(args: &Import, operator: &Operator) -> Result<()> {
-    let text = std::fs::read_to_string(&args.file).map_err(|error| {
-        Failure::misuse(
-            anyhow::Error::new(error).context(format!("read {}", args.file.display())),
-            "name a file of lease documents",
-        )
-    })?;
-    let whole = operator.only_range(&args.processor, &args.source).await.map_err(failed)?;
+    let text = read(&args.file, "name a file of lease documents")?;
+    let ranges = match &args.ranges {
+        Some(file) => RangeIds::listed(&read(file, "name a file of partition key ranges")?).map_err(|error| {
+            let error = anyhow::Error::new(error).context(format!("understand {}", file.display()));
+            Failure::misuse(error, "wanted is what GET .../colls/NAME/pkranges answers")
+        })?,
+        None => RangeIds::unknown(operator.only_range(&args.processor, &args.source).await.map_err(failed)?),
+    };
     // All of them are understood before the first is written.
     let mut adopted = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -82,8 +88,8 @@ pub(super) async fn import(args: &Import, operator: &Operator) -> Result<()> {
             )
         };
         let document: Value = serde_json::from_str(line).map_err(|error| refused(error.into()))?;
-        let lease = Adopted::from_document(&document, whole.as_ref(), &FeedStart::Beginning)
-            .map_err(|error| refused(error.into()))?;
+        let lease =
+            Adopted::from_document(&document, &ranges, &FeedStart::Beginning).map_err(|error| refused(error.into()))?;
         adopted.push((index + 1, lease));
     }
     let mut lines = Lines::to_stdout();
@@ -103,6 +109,11 @@ pub(super) async fn import(args: &Import, operator: &Operator) -> Result<()> {
         }
     }
     Ok(lines.finish()?)
+}
+
+fn read(file: &Path, hint: &'static str) -> Result<String> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::misuse(anyhow::Error::new(error).context(format!("read {}", file.display())), hint))
 }
 
 fn shown(start: &FeedStart) -> String {
