@@ -81,7 +81,9 @@ fn check(condition: &str, document: &[u8]) -> Result<(), Fault> {
     let refuse = |error: feedmill_query::Error| Fault::bad_request(format!("the condition {condition:?}: {error}"));
     let bound = feedmill_query::parse(&format!("SELECT * {condition}")).map_err(refuse)?.bind([]).map_err(refuse)?;
     let row = bound.row(document).map_err(|error| Fault::bad_request(error.to_string()))?;
-    if bound.matches(&row) {
+    let holds = bound.matches(&row);
+    row.judge().map_err(refuse)?;
+    if holds {
         return Ok(());
     }
     Err(Fault::precondition_failed(format!("the condition {condition:?} does not hold")))

@@ -198,6 +198,7 @@ pub(crate) fn over(call: &Call<'_>, resources: &[Vec<u8>]) -> Result<Vec<Vec<u8>
     for resource in resources {
         let row = bound.row(resource).map_err(|error| Fault::bad_request(error.to_string()))?;
         results.push(&row);
+        row.judge().map_err(refuse)?;
     }
     Ok(results.finish())
 }

@@ -9,13 +9,16 @@ pub(crate) struct Continuation {
     pub(crate) order: String,
     /// Results passed so far, for OFFSET and LIMIT.
     pub(crate) passed: u64,
+    /// How many results of the entry after the last have been given: one document may have several.
+    pub(crate) within: u64,
+    /// Of the last entry of which all was given; empty before the first.
     pub(crate) key: Vec<u8>,
 }
 
 impl Continuation {
     pub(crate) fn encode(&self) -> String {
         use std::fmt::Write as _;
-        let mut text = format!("{}:{}:", self.order, self.passed);
+        let mut text = format!("{}:{}:{}:", self.order, self.passed, self.within);
         for byte in &self.key {
             let written = write!(text, "{byte:02x}");
             debug_assert!(written.is_ok(), "writing to a string does not fail");
@@ -25,11 +28,11 @@ impl Continuation {
 
     /// `order` is what the query reads in.
     pub(crate) fn decode(text: &str, order: &str) -> Result<Self, Error> {
-        let mut parts = text.splitn(3, ':');
+        let mut parts = text.splitn(4, ':');
         let of_this_query = parts.next() == Some(order);
-        let passed = parts.next().and_then(|passed| passed.parse().ok());
-        match (of_this_query, passed, parts.next().and_then(decode_hex)) {
-            (true, Some(passed), Some(key)) => Ok(Self { order: order.to_owned(), passed, key }),
+        let mut count = || parts.next().and_then(|count| count.parse().ok());
+        match (of_this_query, count(), count(), parts.next().and_then(decode_hex)) {
+            (true, Some(passed), Some(within), Some(key)) => Ok(Self { order: order.to_owned(), passed, within, key }),
             _ => Err(invalid(format!("continue a query at {text:?}: that is no continuation of this query"))),
         }
     }
@@ -49,9 +52,10 @@ mod tests {
 
     #[test]
     fn a_token_names_its_order_and_is_refused_by_another_query() {
-        let token = Continuation { order: "i0f".to_owned(), passed: 12, key: vec![0, 255, 7] };
+        let token = Continuation { order: "i0f".to_owned(), passed: 12, within: 3, key: vec![0, 255, 7] };
         assert_eq!(Continuation::decode(&token.encode(), "i0f").unwrap(), token);
-        for (text, order) in [("i0f:12:00ff07", "d"), ("", "d"), ("d:x:00", "d"), ("d:1:0", "d"), ("d:1:zz", "d")] {
+        let others = ["i0f:12:3:00ff07", "", "d:x:0:00", "d:1:x:00", "d:1:00", "d:1:0:0", "d:1:0:zz"];
+        for (text, order) in others.map(|text| (text, "d")) {
             assert_eq!(Continuation::decode(text, order).unwrap_err().kind(), ErrorKind::Invalid, "{text}");
         }
     }

@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use feedmill_query::{Bound, OrderKey, Select};
+use feedmill_query::{Bound, OrderKey, Row, Select};
 use feedmill_store_api::{Error, FeedRange, PageRequest, PartitionKey, Query, QueryPage, ReadLevel, Scope};
 use parking_lot::Mutex;
 
@@ -139,34 +139,49 @@ impl Run<'_> {
     /// The walk has the query's order: results come as they are met.
     fn stream(&self, continuation: Option<&str>) -> Result<Answer, Error> {
         let resumed = continuation.map(|text| Continuation::decode(text, &self.plan.name)).transpose()?;
-        let mut passed = resumed.as_ref().map_or(0, |resumed| resumed.passed);
+        let (mut passed, mut within) = resumed.as_ref().map_or((0, 0), |resumed| (resumed.passed, resumed.within));
+        let mut last = resumed.map_or_else(Vec::new, |resumed| resumed.key);
         let window = self.window();
         let (mut items, mut bytes, mut scanned) = (Vec::new(), 0, 0);
-        let mut last = Vec::new();
         let mut more = false;
-        self.walk(resumed.as_ref().map(|resumed| resumed.key.as_slice()), &mut |step| {
-            let full = items.len() >= self.items_max || bytes >= self.core.options.page_bytes_max;
-            if full || scanned >= self.core.options.query_scan_items_max {
+        let after = last.clone();
+        self.walk((!after.is_empty()).then_some(&after), &mut |step| {
+            let is_full =
+                |items: &Vec<_>, bytes| items.len() >= self.items_max || bytes >= self.core.options.page_bytes_max;
+            if is_full(&items, bytes) || scanned >= self.core.options.query_scan_items_max {
                 more = true;
                 return Ok(ControlFlow::Break(()));
             }
-            if passed >= window.end {
-                return Ok(ControlFlow::Break(()));
-            }
             scanned += 1;
-            last.clear();
-            last.extend_from_slice(step.key);
-            if let Some(item) = self.result(step)? {
+            let mut met = 0;
+            let flow = self.results(step, &mut |item| {
+                if met < within {
+                    met += 1;
+                    return ControlFlow::Continue(());
+                }
+                more = is_full(&items, bytes);
+                if more || passed >= window.end {
+                    return ControlFlow::Break(());
+                }
                 if passed >= window.start {
                     bytes += item.len();
                     items.push(item);
                 }
+                met += 1;
                 passed += 1;
+                ControlFlow::Continue(())
+            })?;
+            if flow.is_break() {
+                within = met;
+                return Ok(flow);
             }
-            Ok(ControlFlow::Continue(()))
+            within = 0;
+            last.clear();
+            last.extend_from_slice(step.key);
+            Ok(if passed >= window.end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         let more = more && passed < window.end;
-        let continuation = more.then(|| Continuation { order: self.plan.name.clone(), passed, key: last });
+        let continuation = more.then(|| Continuation { order: self.plan.name.clone(), passed, within, key: last });
         Ok(Answer { charged: items.len(), items, continuation })
     }
 
@@ -195,20 +210,20 @@ impl Run<'_> {
             if is_beyond && matched > keep {
                 return Ok(ControlFlow::Continue(()));
             }
-            if let Some(item) = self.result(step)? {
+            self.results(step, &mut |item| {
                 matched += 1;
-                kept.insert(key, item);
+                kept.insert(key.clone(), item);
                 if kept.len() > keep {
                     kept.pop_last();
                 }
-            }
-            Ok(ControlFlow::Continue(()))
+                ControlFlow::Continue(())
+            })
         })?;
         let more = matched > kept.len() && left > take;
         let passed = passed + kept.len() as u64;
         let key = kept.last_key_value().map(|(key, _)| key.clone()).unwrap_or_default();
         let items: Vec<_> = kept.into_values().skip(skip).collect();
-        let continuation = more.then(|| Continuation { order: NAME.to_owned(), passed, key });
+        let continuation = more.then(|| Continuation { order: NAME.to_owned(), passed, within: 0, key });
         Ok(Answer { charged: items.len(), items, continuation })
     }
 
@@ -222,14 +237,16 @@ impl Run<'_> {
         self.walk(None, &mut |step| {
             charged += 1;
             let text = self.text(step);
-            accumulator.push(&self.query.row(&text).map_err(|error| self.damaged().with_source(error))?);
+            let row = self.query.row(&text).map_err(|error| self.damaged().with_source(error))?;
+            accumulator.push(&row);
+            self.judge(&row)?;
             Ok(ControlFlow::Continue(()))
         })?;
         let results = accumulator.finish();
         let more = results.len() > start.saturating_add(self.items_max);
         let items: Vec<_> = results.into_iter().skip(start).take(self.items_max).map(Bytes::from).collect();
         let passed = (start + items.len()) as u64;
-        let continuation = more.then(|| Continuation { order: NAME.to_owned(), passed, key: Vec::new() });
+        let continuation = more.then(|| Continuation { order: NAME.to_owned(), passed, within: 0, key: Vec::new() });
         Ok(Answer { items, continuation, charged })
     }
 
@@ -247,16 +264,27 @@ impl Run<'_> {
         }
     }
 
-    fn result(&self, step: &Step<'_>) -> Result<Option<Bytes>, Error> {
+    /// Visits what the query makes of a document: at most one result, unless it goes over arrays.
+    fn results(
+        &self,
+        step: &Step<'_>,
+        visit: &mut dyn FnMut(Bytes) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Error> {
         let text = self.text(step);
         let row = self.query.row(&text).map_err(|error| self.damaged().with_source(error))?;
-        if !self.query.matches(&row) {
-            return Ok(None);
-        }
-        if self.query.selects_whole() {
-            return Ok(Some(render(self.core, step.version, &step.record)));
-        }
-        Ok(self.query.project(&row).map(Bytes::from))
+        let flow = if !self.query.selects_whole() {
+            self.query.results(&row, &mut |text| visit(Bytes::from(text)))
+        } else if self.query.matches(&row) {
+            visit(render(self.core, step.version, &step.record))
+        } else {
+            ControlFlow::Continue(())
+        };
+        self.judge(&row)?;
+        Ok(flow)
+    }
+
+    fn judge(&self, row: &Row<'_>) -> Result<(), Error> {
+        row.judge().map_err(|error| invalid(format!("query {}: {error}", self.core.name())).with_source(error))
     }
 
     fn sort_key(&self, step: &Step<'_>, paths: &Paths, slots: &[(usize, bool)]) -> Result<Vec<u8>, Error> {

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use serde_json::Value;
 
 use crate::aggregate::State;
 use crate::bound::render;
 use crate::eval::{Scope, eval};
+use crate::expand::expand;
 use crate::grouping::Grouping;
 use crate::value::Ranked;
 use crate::{Bound, Row, SortKey};
@@ -29,23 +31,35 @@ impl<'q> Accumulator<'q> {
         Self { query, groups, results: Results::new(query) }
     }
 
-    /// One document; WHERE is judged here. Ties of ORDER BY keep the order of pushing.
+    /// One document; WHERE is judged here. Ties of ORDER BY keep the order of pushing. Ask [`Row::judge`] afterwards.
     pub fn push(&mut self, row: &Row<'_>) {
-        if !self.query.matches(row) {
+        self.push_within(&Scope::of(row));
+    }
+
+    /// All that the query's own sources give where the names of `scope` are known.
+    pub(crate) fn push_within(&mut self, scope: &Scope<'_>) {
+        // It stops at a document that has no answer, which the row knows.
+        let _done = expand(&self.query.sources, scope, &mut |scope| {
+            self.push_one(scope);
+            ControlFlow::Continue(())
+        });
+    }
+
+    fn push_one(&mut self, scope: &Scope<'_>) {
+        if !self.query.holds(scope) {
             return;
         }
         let Some(grouping) = &self.query.grouping else {
-            if let Some(text) = self.query.project(row) {
-                self.results.push(self.query.sort_key(row), text);
+            if let Some(text) = self.query.result(scope) {
+                self.results.push(self.query.sort_key(scope), text);
             }
             return;
         };
-        let scope = Scope::Document(row);
-        let value = |expr| eval(expr, &scope).map(std::borrow::Cow::into_owned);
+        let value = |expr| eval(expr, scope).map(std::borrow::Cow::into_owned);
         let keys = self.query.group_by.iter().map(|expr| Ranked(value(expr))).collect();
         let group = self.groups.entry(keys).or_insert_with(|| states(grouping));
         for (state, (_, argument)) in group.iter_mut().zip(&grouping.aggregates) {
-            state.push(eval(argument, &scope).as_deref());
+            state.push(eval(argument, scope).as_deref());
         }
     }
 

@@ -1,5 +1,6 @@
 use serde_json::Value;
 
+use crate::Bound;
 use crate::aggregate::Aggregate;
 use crate::functions::Function;
 
@@ -9,13 +10,43 @@ pub struct Select {
     pub(crate) distinct: bool,
     pub(crate) top: Option<Count>,
     pub(crate) projection: Projection,
-    /// What the query calls the document.
-    pub(crate) alias: String,
+    pub(crate) from: From,
     pub(crate) filter: Option<Expr>,
     pub(crate) group_by: Vec<Expr>,
     pub(crate) order_by: Vec<Ordered>,
     /// OFFSET and LIMIT.
     pub(crate) window: Option<(Count, Count)>,
+}
+
+/// What a query goes over.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct From {
+    /// What the query calls the document, or in `FROM t IN c.tags` the container.
+    pub(crate) document: String,
+    /// Whether expressions may use that name: not after `FROM t IN c.tags`, and a subquery names no document of its own.
+    pub(crate) is_named: bool,
+    pub(crate) sources: Vec<Source>,
+}
+
+/// One more thing to go over, for each combination of those before it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Source {
+    /// Empty where the query does not give it one.
+    pub(crate) name: String,
+    pub(crate) of: Expr,
+    /// Each element of the array that `of` is, and nothing where it is none; else its value, once.
+    pub(crate) is_each: bool,
+}
+
+/// What becomes of a subquery's results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subquery {
+    /// `(SELECT …)`: the only one; undefined where there is none.
+    Value,
+    /// `EXISTS(SELECT …)`
+    Exists,
+    /// `ARRAY(SELECT …)`
+    Array,
 }
 
 /// One path of ORDER BY.
@@ -62,6 +93,8 @@ pub(crate) enum Expr {
     Parameter(String),
     /// The document itself.
     Root,
+    /// What a source of FROM gives.
+    Variable(String),
     /// Never empty, and never on another path: those are one.
     Path(Box<Expr>, Vec<Step>),
     Not(Box<Expr>),
@@ -84,6 +117,9 @@ pub(crate) enum Expr {
     Array(Vec<Expr>),
     Object(Vec<(String, Expr)>),
     Aggregate(Aggregate, Box<Expr>),
+    Subquery(Subquery, Box<Select>),
+    /// Of a bound query only: a subquery that is bound too.
+    Nested(Subquery, Box<Bound>),
     /// Of a bound query only: the value of a GROUP BY expression.
     GroupKey(usize),
     /// Of a bound query only: the result of an aggregate.
@@ -130,11 +166,41 @@ impl Expr {
             .collect()
     }
 
-    /// The expressions directly inside.
+    /// What the result of a path of properties is called, or of a name alone.
+    pub(crate) fn last_name<'e>(&'e self, document: &'e str) -> Option<&'e str> {
+        match self {
+            Self::Root => Some(document),
+            Self::Variable(name) => Some(name),
+            Self::Path(base, steps) if base.is_name() => match steps.last() {
+                Some(Step::Name(name)) if !steps.iter().any(|step| !matches!(step, Step::Name(_))) => Some(name),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// A path is never on another path, and no steps are none.
+    pub(crate) fn of_path(base: Self, mut steps: Vec<Step>) -> Self {
+        match base {
+            base if steps.is_empty() => base,
+            Self::Path(base, mut before) => {
+                before.append(&mut steps);
+                Self::Path(base, before)
+            }
+            base => Self::Path(Box::new(base), steps),
+        }
+    }
+
+    /// Whether it is what FROM names.
+    pub(crate) fn is_name(&self) -> bool {
+        matches!(self, Self::Root | Self::Variable(_))
+    }
+
+    /// The expressions directly inside. What a subquery has inside is its own.
     pub(crate) fn children(&self) -> Vec<&Self> {
         match self {
-            Self::Undefined | Self::Literal(_) | Self::Parameter(_) | Self::Root => Vec::new(),
-            Self::GroupKey(_) | Self::Aggregated(_) => Vec::new(),
+            Self::Undefined | Self::Literal(_) | Self::Parameter(_) | Self::Root | Self::Variable(_) => Vec::new(),
+            Self::GroupKey(_) | Self::Aggregated(_) | Self::Subquery(..) | Self::Nested(..) => Vec::new(),
             Self::Path(inner, _) | Self::Not(inner) | Self::Plus(inner) | Self::Minus(inner) => vec![inner],
             Self::Aggregate(_, inner) => vec![inner],
             Self::All(inner) | Self::Any(inner) | Self::Call(_, inner) | Self::Array(inner) => inner.iter().collect(),
@@ -150,8 +216,8 @@ impl Expr {
     pub(crate) fn map_children<E>(&self, change: &mut impl FnMut(&Self) -> Result<Self, E>) -> Result<Self, E> {
         let mut boxed = |inner: &Self| change(inner).map(Box::new);
         Ok(match self {
-            Self::Undefined | Self::Literal(_) | Self::Parameter(_) | Self::Root => self.clone(),
-            Self::GroupKey(_) | Self::Aggregated(_) => self.clone(),
+            Self::Undefined | Self::Literal(_) | Self::Parameter(_) | Self::Root | Self::Variable(_) => self.clone(),
+            Self::GroupKey(_) | Self::Aggregated(_) | Self::Subquery(..) | Self::Nested(..) => self.clone(),
             Self::Path(inner, steps) => Self::Path(boxed(inner)?, steps.clone()),
             Self::Not(inner) => Self::Not(boxed(inner)?),
             Self::Plus(inner) => Self::Plus(boxed(inner)?),

@@ -1,16 +1,19 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use serde_json::Value;
 
-use crate::ast::{Count, Expr, Item, Ordered, Projection, Step};
+use crate::ast::{Count, Expr, Item, Ordered, Projection, Source, Step};
 use crate::eval::{Scope, eval, truth};
+use crate::expand::expand;
 use crate::grouping::{self, Grouping};
 use crate::interval;
 use crate::{Accumulator, Error, Interval, OrderKey, Row, Select, SortKey};
 
 /// A query with its parameters in place: ready to judge documents.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Bound {
+    pub(crate) sources: Vec<Source>,
     pub(crate) distinct: bool,
     pub(crate) projection: Projection,
     pub(crate) group_by: Vec<Expr>,
@@ -27,29 +30,40 @@ impl Select {
     /// Puts `parameters` (names with their `@`) in. A parameter that the query names and nobody gives is an error; one that
     /// the query does not name is ignored, as the service does.
     pub fn bind<'p>(&self, parameters: impl IntoIterator<Item = (&'p str, &'p Value)>) -> Result<Bound, Error> {
-        let parameters = Parameters(parameters.into_iter().collect());
-        let exprs = |exprs: &[Expr]| exprs.iter().map(|expr| parameters.fill(expr)).collect::<Result<Vec<_>, _>>();
-        let projection = match &self.projection {
-            Projection::Whole => Projection::Whole,
-            Projection::Value(Expr::Root) if self.group_by.is_empty() => Projection::Whole,
-            Projection::Value(expr) => Projection::Value(parameters.fill(expr)?),
+        Parameters(parameters.into_iter().collect()).bind(self)
+    }
+}
+
+impl Parameters<'_> {
+    fn bind(&self, select: &Select) -> Result<Bound, Error> {
+        let exprs = |exprs: &[Expr]| exprs.iter().map(|expr| self.fill(expr)).collect::<Result<Vec<_>, _>>();
+        let is_the_document = select.from.is_named && select.from.sources.is_empty();
+        let source = |source: &Source| Ok(Source { of: self.fill(&source.of)?, ..source.clone() });
+        let sources = select.from.sources.iter().map(source).collect::<Result<Vec<_>, Error>>()?;
+        let projection = match &select.projection {
+            Projection::Whole => match select.from.sources.as_slice() {
+                [only] => Projection::Value(Expr::Variable(only.name.clone())),
+                _ => Projection::Whole,
+            },
+            Projection::Value(Expr::Root) if select.group_by.is_empty() && is_the_document => Projection::Whole,
+            Projection::Value(expr) => Projection::Value(self.fill(expr)?),
             Projection::List(items) => {
                 let item = |(index, item): (usize, &Item)| {
-                    Ok(Item { expr: parameters.fill(&item.expr)?, alias: Some(item.name(index, &self.alias)) })
+                    Ok(Item { expr: self.fill(&item.expr)?, alias: Some(item.name(index, &select.from.document)) })
                 };
                 Projection::List(items.iter().enumerate().map(item).collect::<Result<_, Error>>()?)
             }
         };
-        let group_by = exprs(&self.group_by)?;
-        let filter = self.filter.as_ref().map(|filter| parameters.fill(filter)).transpose()?;
-        let ordered = |key: &Ordered| Ok(Ordered { expr: parameters.fill(&key.expr)?, descending: key.descending });
-        let order_by = self.order_by.iter().map(ordered).collect::<Result<Vec<_>, Error>>()?;
-        let (offset, limit) = match (&self.top, &self.window) {
-            (_, Some((offset, limit))) => (parameters.count(offset)?, Some(parameters.count(limit)?)),
-            (Some(top), None) => (0, Some(parameters.count(top)?)),
+        let group_by = exprs(&select.group_by)?;
+        let filter = select.filter.as_ref().map(|filter| self.fill(filter)).transpose()?;
+        let ordered = |key: &Ordered| Ok(Ordered { expr: self.fill(&key.expr)?, descending: key.descending });
+        let order_by = select.order_by.iter().map(ordered).collect::<Result<Vec<_>, Error>>()?;
+        let (offset, limit) = match (&select.top, &select.window) {
+            (_, Some((offset, limit))) => (self.count(offset)?, Some(self.count(limit)?)),
+            (Some(top), None) => (0, Some(self.count(top)?)),
             (None, None) => (0, None),
         };
-        let grouping = grouping::plan(&projection, &group_by, &self.alias)
+        let grouping = grouping::plan(&projection, &group_by, &select.from.document)
             .expect("parse has planned the same projection with parameters in place of values");
         let mut touched = Touched::Some(BTreeSet::new());
         match &projection {
@@ -57,12 +71,25 @@ impl Select {
             Projection::Value(expr) => touched.add(expr),
             Projection::List(items) => items.iter().for_each(|item| touched.add(&item.expr)),
         }
-        group_by.iter().chain(&filter).chain(order_by.iter().map(|key| &key.expr)).for_each(|expr| touched.add(expr));
+        let keys = order_by.iter().map(|key| &key.expr);
+        let others = group_by.iter().chain(&filter).chain(keys).chain(sources.iter().map(|source| &source.of));
+        others.for_each(|expr| touched.add(expr));
         let touched = match touched {
             Touched::Whole => None,
             Touched::Some(names) => Some(names.into_iter().collect()),
         };
-        Ok(Bound { distinct: self.distinct, projection, group_by, grouping, filter, order_by, offset, limit, touched })
+        Ok(Bound {
+            sources,
+            distinct: select.distinct,
+            projection,
+            group_by,
+            grouping,
+            filter,
+            order_by,
+            offset,
+            limit,
+            touched,
+        })
     }
 }
 
@@ -76,20 +103,38 @@ impl Bound {
         }
     }
 
-    /// Whether WHERE holds: is true, not merely not false.
+    /// Whether WHERE holds for the document: is true, not merely not false. For queries that go over nothing else, as those
+    /// that [`Self::selects_whole`] do. Ask [`Row::judge`] afterwards.
     pub fn matches(&self, row: &Row<'_>) -> bool {
-        self.filter.as_ref().is_none_or(|filter| truth(filter, &Scope::Document(row)) == Some(true))
+        self.holds(&Scope::of(row))
     }
 
-    /// The result's JSON text; `None` when it is undefined and so leaves no result. For plain queries.
-    pub fn project(&self, row: &Row<'_>) -> Option<Vec<u8>> {
-        match &self.projection {
-            Projection::Whole => Some(row.text().to_vec()),
-            projection => render(projection, &Scope::Document(row)),
+    /// Visits the JSON text of each result that the document gives, until told to break: at most one, unless the query goes
+    /// over arrays. For plain queries. Ask [`Row::judge`] afterwards.
+    pub fn results(&self, row: &Row<'_>, visit: &mut dyn FnMut(Vec<u8>) -> ControlFlow<()>) -> ControlFlow<()> {
+        expand(&self.sources, &Scope::of(row), &mut |scope| match self
+            .holds(scope)
+            .then(|| self.result(scope))
+            .flatten()
+        {
+            Some(text) => visit(text),
+            None => ControlFlow::Continue(()),
+        })
+    }
+
+    pub(crate) fn holds(&self, scope: &Scope<'_>) -> bool {
+        self.filter.as_ref().is_none_or(|filter| truth(filter, scope) == Some(true))
+    }
+
+    /// `None` when it is undefined and so leaves no result.
+    pub(crate) fn result(&self, scope: &Scope<'_>) -> Option<Vec<u8>> {
+        match (&self.projection, scope) {
+            (Projection::Whole, Scope::Document { row, .. }) => Some(row.text().to_vec()),
+            (projection, scope) => render(projection, scope),
         }
     }
 
-    /// Whether a result is the document's own text: then pass that on as it is instead of calling [`Self::project`].
+    /// Whether a result is the document's own text: then pass that on as it is instead of calling [`Self::results`].
     pub fn selects_whole(&self) -> bool {
         self.projection == Projection::Whole
     }
@@ -102,11 +147,12 @@ impl Bound {
         whole || self.touched.as_ref().is_none_or(|names| names.iter().any(|known| known == name))
     }
 
-    /// Whether results are documents one by one: no aggregate, GROUP BY or DISTINCT. Then a store that reads in the order of
-    /// [`Self::order_keys`] may stream with [`Self::matches`] and [`Self::project`], skip [`Self::offset`] and stop
-    /// after [`Self::limit`]; everything else goes through [`Self::accumulator`].
+    /// Whether results come of documents one by one: no aggregate, GROUP BY or DISTINCT, and no order among several of one
+    /// document. Then a store that reads in the order of [`Self::order_keys`] may stream with [`Self::results`], skip
+    /// [`Self::offset`] and stop after [`Self::limit`]; everything else goes through [`Self::accumulator`].
     pub fn is_plain(&self) -> bool {
-        self.grouping.is_none() && !self.distinct
+        let is_ordered_within = !self.sources.is_empty() && !self.order_by.is_empty();
+        self.grouping.is_none() && !self.distinct && !is_ordered_within
     }
 
     /// The paths of ORDER BY; empty without ORDER BY; `None` when it orders by something else than property paths.
@@ -118,11 +164,11 @@ impl Bound {
         self.order_by.iter().map(key).collect()
     }
 
-    /// Where the document stands in the order that ORDER BY asks for. All keys are equal without ORDER BY.
-    pub fn sort_key(&self, row: &Row<'_>) -> SortKey {
+    /// Where a result stands in the order that ORDER BY asks for. All keys are equal without ORDER BY.
+    pub(crate) fn sort_key(&self, scope: &Scope<'_>) -> SortKey {
         let mut sort_key = SortKey::default();
         for Ordered { expr, descending } in &self.order_by {
-            let value = eval(expr, &Scope::Document(row)).map(std::borrow::Cow::into_owned);
+            let value = eval(expr, scope).map(std::borrow::Cow::into_owned);
             sort_key.push(value, *descending);
         }
         sort_key
@@ -139,7 +185,7 @@ impl Bound {
     }
 
     /// Bounds that WHERE puts on a property path: no matching document lies outside. For starting an index scan at the
-    /// right place; each document must still be asked with [`Self::matches`].
+    /// right place; each document must still be asked.
     pub fn interval(&self, path: &[&str]) -> Interval {
         self.filter.as_ref().map(|filter| interval::of(filter, path)).unwrap_or_default()
     }
@@ -179,6 +225,7 @@ impl Parameters<'_> {
     fn fill(&self, expr: &Expr) -> Result<Expr, Error> {
         match expr {
             Expr::Parameter(name) => self.get(name).map(|value| Expr::Literal(value.clone())),
+            Expr::Subquery(kind, select) => Ok(Expr::Nested(*kind, Box::new(self.bind(select)?))),
             Expr::Path(base, steps) => {
                 let steps = steps.iter().map(|step| self.step(step)).collect::<Result<_, _>>()?;
                 Ok(Expr::Path(Box::new(self.fill(base)?), steps))
@@ -227,6 +274,10 @@ impl Touched {
                 // An object has no element 0: undefined whatever the document is.
                 Some(Step::Index(_) | Step::Parameter(_)) | None => {}
             },
+            Expr::Nested(_, query) => match &query.touched {
+                Some(touched) => names.extend(touched.iter().cloned()),
+                None => *self = Self::Whole,
+            },
             _ => expr.children().into_iter().for_each(|child| self.add(child)),
         }
     }
@@ -259,8 +310,7 @@ pub(crate) mod tests {
             [("@a", json!(1)), ("@name", json!("x y")), ("@index", json!(1)), ("@n", json!(2)), ("@unused", json!(0))];
         let query = bind("SELECT TOP @n VALUE c[@name][@index] FROM c WHERE c.a = @a", &parameters).unwrap();
         let row = query.row(br#"{"a":1,"x y":[5,6]}"#).unwrap();
-        assert!(query.matches(&row));
-        assert_eq!(query.project(&row), Some(b"6".to_vec()));
+        assert_eq!(query.result(&Scope::of(&row)), query.matches(&row).then(|| b"6".to_vec()));
         assert_eq!(query.limit(), Some(2));
     }
 

@@ -31,6 +31,9 @@ pub enum Error {
     /// Cosmos SQL, but outside the subset.
     #[error("the query uses {feature} at {place}, which is not supported here")]
     Unsupported { place: Place, feature: String },
+    /// A query that parses, of a document that it does not fit.
+    #[error("the query cannot be answered: {reason}")]
+    Unanswerable { reason: &'static str },
     #[error("the query names {name}, but no such parameter was given")]
     MissingParameter { name: String },
     #[error("the parameter {name} must be {expected} where the query uses it")]

@@ -2,20 +2,39 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::Row;
-use crate::ast::{Expr, Operator, Step};
+use crate::ast::{Expr, Operator, Step, Subquery};
 use crate::like;
 use crate::value::{Ranked, compare, compare_in_expression, number};
+use crate::{Bound, Row};
 
 /// What an expression's names mean.
 #[derive(Clone, Copy)]
 pub(crate) enum Scope<'v> {
-    Document(&'v Row<'v>),
-    /// After GROUP BY: the group's keys and the results of the aggregates.
-    Group {
-        keys: &'v [Ranked],
-        results: &'v [Option<Value>],
+    Document {
+        row: &'v Row<'v>,
+        /// Of FROM's sources, the last first.
+        names: Option<&'v Named<'v>>,
     },
+    /// After GROUP BY: the group's keys and the results of the aggregates.
+    Group { keys: &'v [Ranked], results: &'v [Option<Value>] },
+}
+
+/// What a source of FROM gives at this moment.
+pub(crate) struct Named<'v> {
+    pub(crate) name: &'v str,
+    pub(crate) value: &'v Value,
+    pub(crate) outer: Option<&'v Self>,
+}
+
+impl<'v> Scope<'v> {
+    pub(crate) fn of(row: &'v Row<'v>) -> Self {
+        Self::Document { row, names: None }
+    }
+
+    fn named(&self, name: &str) -> Option<&'v Value> {
+        let Self::Document { names, .. } = self else { return None };
+        std::iter::successors(*names, |named| named.outer).find(|named| named.name == name).map(|named| named.value)
+    }
 }
 
 /// The value of a bound expression; `None` is Cosmos' undefined.
@@ -23,17 +42,18 @@ pub(crate) fn eval<'v>(expr: &'v Expr, scope: &Scope<'v>) -> Option<Cow<'v, Valu
     match expr {
         Expr::Literal(value) => Some(Cow::Borrowed(value)),
         Expr::Root => match scope {
-            Scope::Document(row) => row.whole().map(Cow::Borrowed),
+            Scope::Document { row, .. } => row.whole().map(Cow::Borrowed),
             Scope::Group { .. } => None,
         },
+        Expr::Variable(name) => scope.named(name).map(Cow::Borrowed),
         Expr::Path(base, steps) => path(base, steps, scope),
         Expr::GroupKey(index) => match scope {
             Scope::Group { keys, .. } => keys.get(*index)?.0.as_ref().map(Cow::Borrowed),
-            Scope::Document(_) => None,
+            Scope::Document { .. } => None,
         },
         Expr::Aggregated(index) => match scope {
             Scope::Group { results, .. } => results.get(*index)?.as_ref().map(Cow::Borrowed),
-            Scope::Document(_) => None,
+            Scope::Document { .. } => None,
         },
         Expr::Plus(operand) => eval(operand, scope).filter(|value| value.is_number()),
         Expr::Minus(operand) => number(-eval(operand, scope)?.as_f64()?).map(Cow::Owned),
@@ -63,7 +83,26 @@ pub(crate) fn eval<'v>(expr: &'v Expr, scope: &Scope<'v>) -> Option<Cow<'v, Valu
             Some(Cow::Owned(Value::Object(properties.iter().filter_map(value).collect::<Map<_, _>>())))
         }
         Expr::Not(_) | Expr::All(_) | Expr::Any(_) | Expr::In(..) | Expr::Like { .. } => boolean(expr, scope),
-        Expr::Undefined | Expr::Parameter(_) | Expr::Aggregate(..) => None,
+        Expr::Nested(kind, query) => nested(*kind, query, scope).map(Cow::Owned),
+        Expr::Undefined | Expr::Parameter(_) | Expr::Aggregate(..) | Expr::Subquery(..) => None,
+    }
+}
+
+fn nested(kind: Subquery, query: &Bound, scope: &Scope<'_>) -> Option<Value> {
+    let Scope::Document { row, .. } = scope else { return None };
+    let mut accumulator = query.accumulator();
+    accumulator.push_within(scope);
+    // The text is our own or a stored document's, so it is JSON.
+    let results = accumulator.finish().into_iter().filter_map(|text| serde_json::from_slice::<Value>(&text).ok());
+    let mut results: Vec<_> = results.collect();
+    match kind {
+        Subquery::Array => Some(Value::Array(results)),
+        Subquery::Exists => Some(Value::Bool(!results.is_empty())),
+        Subquery::Value if results.len() > 1 => {
+            row.fail("a subquery in place of a value has several; ARRAY(SELECT …) takes them all");
+            None
+        }
+        Subquery::Value => results.pop(),
     }
 }
 
@@ -118,7 +157,9 @@ fn unless<'v>(decisive: bool, operands: &'v [Expr], scope: &Scope<'v>) -> Option
 
 fn path<'v>(base: &'v Expr, steps: &'v [Step], scope: &Scope<'v>) -> Option<Cow<'v, Value>> {
     let (start, steps) = match (base, steps, scope) {
-        (Expr::Root, [Step::Name(name), rest @ ..], Scope::Document(row)) => (Cow::Borrowed(row.property(name)?), rest),
+        (Expr::Root, [Step::Name(name), rest @ ..], Scope::Document { row, .. }) => {
+            (Cow::Borrowed(row.property(name)?), rest)
+        }
         _ => (eval(base, scope)?, steps),
     };
     steps.iter().try_fold(start, |value, step| match value {

@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::aggregate::Aggregate;
-use crate::ast::{Expr, Operator, Step};
+use crate::ast::{Expr, Operator, Step, Subquery};
 use crate::functions::Function;
 use crate::parser::Parser;
 use crate::token::{Token, unescape};
@@ -127,7 +127,7 @@ impl Parser<'_> {
         self.advance();
         self.expect(Token::OpenParen, "( after IN")?;
         if self.peek() == Some(Token::Select) {
-            return Err(self.unsupported("a subquery"));
+            return Err(self.unsupported("a subquery after IN"));
         }
         let haystack = self.list(Self::expression)?;
         self.expect(Token::CloseParen, ") after the values of IN")?;
@@ -227,6 +227,10 @@ impl Parser<'_> {
     /// A primary expression with the path that follows it.
     fn postfix(&mut self) -> Result<Expr, Error> {
         let base = self.primary()?;
+        Ok(Expr::of_path(base, self.steps()?))
+    }
+
+    pub(crate) fn steps(&mut self) -> Result<Vec<Step>, Error> {
         let mut steps = Vec::new();
         loop {
             if self.take(Token::Dot) {
@@ -235,17 +239,9 @@ impl Parser<'_> {
                 steps.push(self.step()?);
                 self.expect(Token::CloseBracket, "]")?;
             } else {
-                break;
+                return Ok(steps);
             }
         }
-        Ok(match base {
-            base if steps.is_empty() => base,
-            Expr::Path(base, mut before) => {
-                before.append(&mut steps);
-                Expr::Path(base, before)
-            }
-            base => Expr::Path(Box::new(base), steps),
-        })
     }
 
     fn step(&mut self) -> Result<Step, Error> {
@@ -289,7 +285,7 @@ impl Parser<'_> {
             Some(Token::OpenParen) => {
                 self.advance();
                 if self.peek() == Some(Token::Select) {
-                    return Err(self.unsupported("a subquery"));
+                    return self.subquery(Subquery::Value);
                 }
                 let inner = self.expression()?;
                 self.expect(Token::CloseParen, ")")?;
@@ -304,7 +300,7 @@ impl Parser<'_> {
                 self.list_until(Token::CloseBrace, "}", Self::property).map(Expr::Object)
             }
             Some(Token::Name) if self.peek_second() == Some(Token::OpenParen) => self.call(),
-            Some(Token::Name) => self.document(),
+            Some(Token::Name) => self.named(),
             _ => Err(self.unexpected("an expression")),
         }
     }
@@ -328,23 +324,43 @@ impl Parser<'_> {
         Ok((name, self.expression()?))
     }
 
-    fn document(&mut self) -> Result<Expr, Error> {
+    /// What FROM, or a FROM around it, calls so.
+    pub(crate) fn named(&mut self) -> Result<Expr, Error> {
         let at = self.position();
-        let name = self.advance();
-        match self.alias {
-            Some(alias) if alias == name => Ok(Expr::Root),
-            _ if name.eq_ignore_ascii_case("udf") => Err(self.unsupported_at(at, "user-defined functions")),
-            alias => {
-                let alias = alias.unwrap_or_default();
-                Err(self.syntax_at(at, format!("{name} is not known; the document is called {alias}")))
-            }
+        let name = self.name("a name of FROM")?;
+        if let Some((_, meaning)) = self.names.iter().rev().find(|(known, _)| known == name) {
+            return Ok(meaning.clone());
         }
+        if name.eq_ignore_ascii_case("udf") {
+            return Err(self.unsupported_at(at, "user-defined functions"));
+        }
+        let known = self.names.iter().map(|(known, _)| known.as_str()).filter(|known| !known.is_empty());
+        let known = known.collect::<Vec<_>>().join(", ");
+        Err(self.syntax_at(at, format!("{name} is not known here; FROM names {known}")))
+    }
+
+    /// Up to its closing parenthesis.
+    pub(crate) fn subquery(&mut self, kind: Subquery) -> Result<Expr, Error> {
+        self.nested(|parser| {
+            let outside = std::mem::replace(&mut parser.aggregates, Aggregates::Allowed);
+            let select = parser.select()?;
+            parser.aggregates = outside;
+            parser.expect(Token::CloseParen, ") after the subquery")?;
+            Ok(Expr::Subquery(kind, Box::new(select)))
+        })
     }
 
     fn call(&mut self) -> Result<Expr, Error> {
         let at = self.position();
         let name = self.advance().to_uppercase();
         self.advance();
+        if self.peek() == Some(Token::Select) {
+            match name.as_str() {
+                "EXISTS" => return self.subquery(Subquery::Exists),
+                "ARRAY" => return self.subquery(Subquery::Array),
+                _ => {}
+            }
+        }
         if let Some(aggregate) = Aggregate::named(&name) {
             return self.aggregate(at, aggregate);
         }

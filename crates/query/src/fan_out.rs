@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::aggregate::Aggregate;
-use crate::ast::{Expr, Item, Ordered, Projection, Select};
+use crate::ast::{Expr, From, Item, Ordered, Projection, Select};
 use crate::{Error, Place};
 
 /// Clients put their own condition here when they resume an ordered query.
@@ -83,12 +83,19 @@ impl Select {
     }
 
     fn print(&self, expr: &Expr) -> String {
-        expr.shown(&self.alias)
+        expr.shown(self.document())
+    }
+
+    /// What the document is called in what is asked of a partition.
+    fn document(&self) -> &str {
+        let is_taken = self.from.sources.iter().any(|source| source.name == self.from.document);
+        if is_taken { "document" } else { &self.from.document }
     }
 
     /// `FROM c WHERE …`, with the client's condition where it takes one.
     fn source(&self, condition: Option<&str>) -> String {
-        let mut text = format!(" FROM {}", self.alias);
+        // The same, and the document has a name, which is asked for beside what the query wants.
+        let mut text = From { is_named: true, ..self.from.clone() }.shown(self.document());
         let filter = self.filter.as_ref().map(|filter| self.print(filter));
         let conditions: Vec<_> =
             filter.as_deref().into_iter().chain(condition).map(|text| format!("({text})")).collect();
@@ -110,7 +117,7 @@ impl Select {
         let top = keep.filter(|_| !self.distinct).map_or(String::new(), |keep| format!("TOP {keep} "));
         plan.rewritten_query = format!(
             "SELECT {top}{}._rid, [{}] AS orderByItems, {} AS payload{} ORDER BY {order}",
-            self.alias,
+            self.document(),
             items.join(", "),
             self.payload(),
             self.source(Some(FILTER)),
@@ -121,11 +128,11 @@ impl Select {
     /// What a result is, as one expression.
     fn payload(&self) -> String {
         match &self.projection {
-            Projection::Whole => self.alias.clone(),
+            Projection::Whole => self.from.sources.first().map_or(&self.from.document, |source| &source.name).clone(),
             Projection::Value(expr) => self.print(expr),
             Projection::List(items) => {
                 let property = |(index, item): (usize, &Item)| {
-                    format!("{}: {}", Value::from(item.name(index, &self.alias)), self.print(&item.expr))
+                    format!("{}: {}", Value::from(item.name(index, &self.from.document)), self.print(&item.expr))
                 };
                 format!("{{{}}}", items.iter().enumerate().map(property).collect::<Vec<_>>().join(", "))
             }
@@ -144,7 +151,7 @@ impl Select {
             Projection::List(items) => {
                 let mut properties = Vec::new();
                 for (index, item) in items.iter().enumerate() {
-                    let name = item.name(index, &self.alias);
+                    let name = item.name(index, &self.from.document);
                     let (text, aggregate) = self.partial(&item.expr)?;
                     properties.push(format!("{}: {text}", Value::from(name.as_str())));
                     plan.group_by_alias_to_aggregate_type.insert(name.clone(), aggregate);
@@ -231,6 +238,22 @@ mod tests {
         assert_eq!(ordered.order_by, ["Descending", "Ascending"]);
         // With the client's condition in place it must be a query.
         assert!(parse(&ordered.rewritten_query.replace(FILTER, "true")).is_ok());
+    }
+
+    #[test]
+    fn what_goes_over_arrays_is_asked_of_each_partition_under_a_name_for_the_document() {
+        let joined = plan("SELECT t FROM c JOIN t IN c.tags ORDER BY c.b");
+        let expected = "SELECT c._rid, [{\"item\": c[\"b\"]}] AS orderByItems, {\"t\": t} AS payload FROM c JOIN t IN c[\"tags\"] \
+                        WHERE ({documentdb-formattableorderbyquery-filter}) ORDER BY c[\"b\"] ASC";
+        assert_eq!(joined.rewritten_query, expected);
+        for text in [
+            "SELECT * FROM t IN c.tags ORDER BY t",
+            "SELECT * FROM c IN c.tags ORDER BY c",
+            "SELECT * FROM c.a ORDER BY a",
+        ] {
+            let query = plan(text).rewritten_query.replace(FILTER, "true");
+            assert!(parse(&query).is_ok(), "{query}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::aggregate::Aggregate;
 use crate::ast::{Expr, Item, Projection, Select};
 
 /// How results come from groups: the projection in terms of group keys and aggregates, and what to aggregate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Grouping {
     pub(crate) projection: Projection,
     pub(crate) aggregates: Vec<(Aggregate, Expr)>,
@@ -78,8 +78,8 @@ fn rewrite(expr: &Expr, group_by: &[Expr], aggregates: &mut Vec<(Aggregate, Expr
 /// The outermost thing that still asks for a document.
 fn loose_property(expr: &Expr) -> Option<&Expr> {
     match expr {
-        Expr::Root => Some(expr),
-        Expr::Path(base, _) if **base == Expr::Root => Some(expr),
+        Expr::Root | Expr::Variable(_) | Expr::Subquery(..) | Expr::Nested(..) => Some(expr),
+        Expr::Path(base, _) if base.is_name() => Some(expr),
         _ => expr.children().into_iter().find_map(loose_property),
     }
 }

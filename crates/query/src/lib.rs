@@ -2,8 +2,8 @@
 //!
 //! [`parse`] turns text into a [`Select`], [`Select::bind`] puts the parameters in, and the [`Bound`] query then judges one
 //! document at a time: [`Bound::row`] reads the top-level properties the query touches and nothing else. What is not in the
-//! subset (JOIN, EXISTS, subqueries, user-defined functions, bit operators) is refused by name and position: an answer is
-//! never wrong, only missing. Which index to use, and how to page, is the store's business; it asks [`Bound::order_keys`] and
+//! subset (subqueries in place of the container, user-defined functions, bit operators) is refused by name and position: an
+//! answer is never wrong, only missing. Which index to use, and how to page, is the store's business; it asks [`Bound::order_keys`] and
 //! [`Bound::interval`].
 //!
 //! Read `ast.rs` first, then `bound.rs`.
@@ -14,8 +14,10 @@ mod ast;
 mod bound;
 mod error;
 mod eval;
+mod expand;
 mod expression;
 mod fan_out;
+mod from;
 mod functions;
 mod grouping;
 mod interval;

@@ -1,4 +1,4 @@
-use crate::ast::{Count, Expr, Item, Ordered, Projection, Select};
+use crate::ast::{Count, Expr, From, Item, Ordered, Projection, Select};
 use crate::expression::Aggregates;
 use crate::grouping;
 use crate::token::{Spanned, Token, tokens};
@@ -7,34 +7,57 @@ use crate::{Error, Place};
 /// Parses one SELECT.
 pub fn parse(text: &str) -> Result<Select, Error> {
     let tokens = tokens(text)?;
-    let mut parser =
-        Parser { text, tokens: &tokens, next: 0, alias: None, depth: 0, links: 0, aggregates: Aggregates::Allowed };
-    parser.select()
+    let mut parser = Parser {
+        text,
+        tokens: &tokens,
+        next: 0,
+        container: None,
+        names: Vec::new(),
+        depth: 0,
+        links: 0,
+        aggregates: Aggregates::Allowed,
+    };
+    let select = parser.select()?;
+    if parser.next < parser.tokens.len() {
+        return Err(parser.unexpected("the end of the query"));
+    }
+    Ok(select)
 }
 
-/// A cursor over the tokens; the clauses are here, expressions in `expression.rs`.
+/// A cursor over the tokens; the clauses are here, FROM is in `from.rs`, expressions are in `expression.rs`.
 pub(crate) struct Parser<'t> {
     text: &'t str,
     tokens: &'t [Spanned],
     next: usize,
-    /// What FROM calls the document.
-    pub(crate) alias: Option<&'t str>,
+    /// Known once the outermost FROM has been read: what is inside is a subquery.
+    pub(crate) container: Option<&'t str>,
+    /// What FROM and those around it name, innermost last, and what each means.
+    pub(crate) names: Vec<(String, Expr)>,
     pub(crate) depth: usize,
     pub(crate) links: usize,
     pub(crate) aggregates: Aggregates,
 }
 
 impl<'t> Parser<'t> {
-    fn select(&mut self) -> Result<Select, Error> {
+    pub(crate) fn select(&mut self) -> Result<Select, Error> {
         self.expect(Token::Select, "SELECT")?;
+        let known = self.names.len();
         // The list comes before FROM, but what its names mean is said there.
-        self.alias = Some(self.find_alias()?);
+        let (from, behind_from) = self.read_ahead()?;
         let distinct = self.take(Token::Distinct);
         let top = if self.take(Token::Top) { Some(self.count("TOP")?) } else { None };
         let places = self.next;
-        let (projection, items) = self.projection()?;
-        self.expect(Token::From, "FROM")?;
-        let alias = self.from()?.to_owned();
+        let (projection, items) = self.projection(&from.document)?;
+        let inputs = from.sources.len() + usize::from(from.is_named);
+        if projection == Projection::Whole && inputs != 1 {
+            return Err(self.syntax_at(places, format!("* is all of one thing; FROM has {inputs}")));
+        }
+        if let Some(behind) = behind_from {
+            if self.peek() != Some(Token::From) {
+                return Err(self.unexpected("FROM"));
+            }
+            self.next = behind;
+        }
         self.aggregates = Aggregates::NotIn("WHERE");
         let filter = if self.take(Token::Where) { Some(self.expression()?) } else { None };
         self.aggregates = Aggregates::NotIn("GROUP BY");
@@ -51,14 +74,12 @@ impl<'t> Parser<'t> {
         } else {
             None
         };
-        if self.next < self.tokens.len() {
-            return Err(self.unexpected("the end of the query"));
-        }
         if top.is_some() && window.is_some() {
             return Err(self.syntax_at(window_at, "OFFSET LIMIT cannot be used together with TOP"));
         }
-        let select = Select { distinct, top, projection, alias, filter, group_by, order_by, window };
-        if let Err((item, reason)) = grouping::plan(&select.projection, &select.group_by, &select.alias) {
+        self.names.truncate(known);
+        let select = Select { distinct, top, projection, from, filter, group_by, order_by, window };
+        if let Err((item, reason)) = grouping::plan(&select.projection, &select.group_by, &select.from.document) {
             return Err(self.syntax_at(items.get(item).copied().unwrap_or(places), reason));
         }
         if grouping::is_grouped(&select) && !select.order_by.is_empty() {
@@ -67,40 +88,39 @@ impl<'t> Parser<'t> {
         Ok(select)
     }
 
-    /// Looks ahead to FROM for the name of the document.
-    fn find_alias(&mut self) -> Result<&'t str, Error> {
+    /// Reads FROM before its turn. Also says where it ends; a subquery may have none.
+    fn read_ahead(&mut self) -> Result<(From, Option<usize>), Error> {
         let here = self.next;
-        let Some(from) = self.tokens.iter().position(|spanned| spanned.token == Token::From) else {
-            self.next = self.tokens.len();
-            return Err(self.unsupported_at(here - 1, "SELECT without FROM"));
+        let Some(at) = self.own_from() else {
+            let Some(document) = self.container else {
+                self.next = self.tokens.len();
+                return Err(self.unsupported_at(here - 1, "SELECT without FROM"));
+            };
+            return Ok((From { document: document.to_owned(), is_named: false, sources: Vec::new() }, None));
         };
-        self.next = from + 1;
-        let alias = self.from();
-        self.next = here;
-        alias
+        self.next = at + 1;
+        let aggregates = std::mem::replace(&mut self.aggregates, Aggregates::NotIn("FROM"));
+        let from = self.from()?;
+        self.aggregates = aggregates;
+        Ok((from, Some(std::mem::replace(&mut self.next, here))))
     }
 
-    /// `FROM c`, `FROM container c`, `FROM container AS c`.
-    fn from(&mut self) -> Result<&'t str, Error> {
-        if self.peek() == Some(Token::OpenParen) {
-            return Err(self.unsupported("a subquery in FROM"));
+    /// The FROM that belongs to the SELECT just passed, and not to a subquery in its list or to one around it.
+    fn own_from(&self) -> Option<usize> {
+        let mut open = 0_usize;
+        for (index, spanned) in self.tokens.iter().enumerate().skip(self.next) {
+            match spanned.token {
+                Token::From if open == 0 => return Some(index),
+                Token::OpenParen => open += 1,
+                Token::CloseParen => open = open.checked_sub(1)?,
+                _ => {}
+            }
         }
-        let container = self.name("the container's name")?;
-        let alias = if self.take(Token::As) || self.peek() == Some(Token::Name) {
-            self.name("a name for the document")?
-        } else {
-            container
-        };
-        match self.peek() {
-            Some(Token::In) => Err(self.unsupported("iteration (IN) in FROM")),
-            Some(Token::Dot | Token::OpenBracket) => Err(self.unsupported("a path in FROM")),
-            Some(Token::Join | Token::Comma) => Err(self.unsupported("JOIN")),
-            _ => Ok(alias),
-        }
+        None
     }
 
     /// Also where each item of a list begins.
-    fn projection(&mut self) -> Result<(Projection, Vec<usize>), Error> {
+    fn projection(&mut self, document: &str) -> Result<(Projection, Vec<usize>), Error> {
         if self.take(Token::Star) {
             return Ok((Projection::Whole, Vec::new()));
         }
@@ -112,7 +132,7 @@ impl<'t> Parser<'t> {
         let items = self.list(|parser| {
             let start = parser.next;
             let item = parser.item()?;
-            let name = item.name(names.len(), parser.alias.unwrap_or_default());
+            let name = item.name(names.len(), document);
             if names.contains(&name) {
                 return Err(parser.syntax_at(start, format!("the result would have two properties {name:?}")));
             }
@@ -270,11 +290,7 @@ impl Item {
     /// What the property is called in the result: the alias, else the last name of the path (the document's own for the
     /// document), else `$1`, `$2`, ….
     pub(crate) fn name(&self, index: usize, document: &str) -> String {
-        let last = match &self.expr {
-            Expr::Root => Some(document),
-            expr => expr.property_path().and_then(|path| path.last().copied()),
-        };
-        self.alias.as_deref().or(last).map_or_else(|| format!("${}", index + 1), str::to_owned)
+        self.alias.as_deref().or(self.expr.last_name(document)).map_or_else(|| format!("${}", index + 1), str::to_owned)
     }
 }
 
@@ -294,7 +310,13 @@ mod tests {
                 10,
                 "a property's name is expected, and value is a reserved word; as a property write [\"value\"]",
             ),
-            ("SELECT * FROM c WHERE d.a = 1", 1, 23, "d is not known; the document is called c"),
+            ("SELECT * FROM c JOIN t IN c.tags", 1, 8, "* is all of one thing; FROM has 2"),
+            ("SELECT t FROM c JOIN t IN d.tags", 1, 27, "d is not known here; FROM names c"),
+            ("SELECT t FROM c JOIN c IN c.tags", 1, 22, "FROM has two things called c"),
+            ("SELECT c FROM t IN c.tags", 1, 8, "c is not known here; FROM names t"),
+            ("SELECT t FROM c JOIN c.tags", 1, 23, "IN is expected here, not ."),
+            ("SELECT c.a FROM c WHERE EXISTS(SELECT 1", 1, 40, ") after the subquery is expected, but the query ends"),
+            ("SELECT * FROM c WHERE d.a = 1", 1, 23, "d is not known here; FROM names c"),
             ("SELECT * FROM c WHERE c.a = 1 c", 1, 31, "the end of the query is expected here, not c"),
             ("SELECT TOP 1.5 * FROM c", 1, 12, "TOP takes a whole number"),
             ("SELECT TOP 1 * FROM c OFFSET 0 LIMIT 1", 1, 23, "OFFSET LIMIT cannot be used together with TOP"),
@@ -324,12 +346,11 @@ mod tests {
     fn what_the_service_has_and_the_subset_has_not_is_refused_by_name() {
         let cases = [
             ("SELECT 1", 1, "SELECT without FROM"),
-            ("SELECT * FROM c JOIN t IN c.tags", 17, "JOIN"),
-            ("SELECT * FROM t IN c.tags", 17, "iteration (IN) in FROM"),
-            ("SELECT * FROM c.tags", 16, "a path in FROM"),
-            ("SELECT * FROM (SELECT * FROM c)", 15, "a subquery in FROM"),
-            ("SELECT * FROM c WHERE EXISTS(SELECT 1)", 23, "the function EXISTS"),
-            ("SELECT * FROM c WHERE (SELECT 1) = 1", 24, "a subquery"),
+            ("SELECT * FROM c, d", 16, "a list in FROM"),
+            ("SELECT * FROM t IN c", 20, "iteration (IN) over a container"),
+            ("SELECT * FROM (SELECT * FROM c)", 15, "a subquery in place of the container"),
+            ("SELECT * FROM c WHERE c.a IN (SELECT VALUE 1)", 31, "a subquery after IN"),
+            ("SELECT * FROM c WHERE EXISTS(c.a)", 23, "the function EXISTS"),
             ("SELECT udf.f(c) FROM c", 8, "user-defined functions"),
             ("SELECT * FROM c WHERE c.a & 1 = 1", 27, "the bit operator &"),
             ("SELECT * FROM c WHERE ST_DISTANCE(c.a, c.b) < 1", 23, "the function ST_DISTANCE"),
@@ -343,9 +364,17 @@ mod tests {
 
     #[test]
     fn a_query_nested_beyond_reason_is_refused_and_not_a_stack_overflow() {
-        for (open, close) in
-            [("(", ")"), ("- ", ""), ("NOT ", ""), ("[", "]"), ("ABS(", ")"), ("1 + (", ")"), ("1 ? 1 : ", "")]
-        {
+        for (open, close) in [
+            ("(", ")"),
+            ("- ", ""),
+            ("NOT ", ""),
+            ("[", "]"),
+            ("ABS(", ")"),
+            ("1 + (", ")"),
+            ("1 ? 1 : ", ""),
+            ("(SELECT VALUE ", ")"),
+            ("ARRAY(SELECT VALUE 1 FROM (SELECT VALUE ", "))"),
+        ] {
             let text = format!("SELECT VALUE {}1{} FROM c", open.repeat(50_000), close.repeat(50_000));
             assert!(matches!(parse(&text), Err(Error::Syntax { .. })), "{open}");
         }

@@ -2,49 +2,11 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use serde_json::Value;
 
-use crate::ast::{Count, Expr, Operator, Projection, Select, Step};
+use crate::ast::{Count, Expr, From, Operator, Projection, Select, Source, Step, Subquery};
 
 impl Display for Select {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str("SELECT ")?;
-        if self.distinct {
-            f.write_str("DISTINCT ")?;
-        }
-        if let Some(top) = &self.top {
-            write!(f, "TOP {top} ")?;
-        }
-        let exprs = ExprPrinter { alias: &self.alias };
-        match &self.projection {
-            Projection::Whole => f.write_char('*')?,
-            Projection::Value(expr) => {
-                f.write_str("VALUE ")?;
-                exprs.print(f, expr)?;
-            }
-            Projection::List(items) => exprs.separated(f, items, |f, item| {
-                exprs.print(f, &item.expr)?;
-                item.alias.iter().try_for_each(|alias| write!(f, " AS {alias}"))
-            })?,
-        }
-        write!(f, " FROM {}", self.alias)?;
-        if let Some(filter) = &self.filter {
-            f.write_str(" WHERE ")?;
-            exprs.print(f, filter)?;
-        }
-        if !self.group_by.is_empty() {
-            f.write_str(" GROUP BY ")?;
-            exprs.separated(f, &self.group_by, |f, expr| exprs.print(f, expr))?;
-        }
-        if !self.order_by.is_empty() {
-            f.write_str(" ORDER BY ")?;
-            exprs.separated(f, &self.order_by, |f, key| {
-                exprs.print(f, &key.expr)?;
-                f.write_str(if key.descending { " DESC" } else { " ASC" })
-            })?;
-        }
-        if let Some((offset, limit)) = &self.window {
-            write!(f, " OFFSET {offset} LIMIT {limit}")?;
-        }
-        Ok(())
+        ExprPrinter { alias: &self.from.document }.select(f, self)
     }
 }
 
@@ -58,13 +20,14 @@ impl Display for Expr {
 impl Expr {
     /// Where the document is called `alias`.
     pub(crate) fn shown(&self, alias: &str) -> String {
-        struct Shown<'a>(&'a Expr, &'a str);
-        impl Display for Shown<'_> {
-            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-                ExprPrinter { alias: self.1 }.print(f, self.0)
-            }
-        }
-        Shown(self, alias).to_string()
+        fmt::from_fn(|f| ExprPrinter { alias }.print(f, self)).to_string()
+    }
+}
+
+impl From {
+    /// ` FROM …`, where the document is called `alias`.
+    pub(crate) fn shown(&self, alias: &str) -> String {
+        fmt::from_fn(|f| ExprPrinter { alias }.from(f, self)).to_string()
     }
 }
 
@@ -83,6 +46,83 @@ struct ExprPrinter<'a> {
 }
 
 impl ExprPrinter<'_> {
+    fn select(&self, f: &mut Formatter<'_>, select: &Select) -> fmt::Result {
+        f.write_str("SELECT ")?;
+        if select.distinct {
+            f.write_str("DISTINCT ")?;
+        }
+        if let Some(top) = &select.top {
+            write!(f, "TOP {top} ")?;
+        }
+        match &select.projection {
+            Projection::Whole => f.write_char('*')?,
+            Projection::Value(expr) => {
+                f.write_str("VALUE ")?;
+                self.print(f, expr)?;
+            }
+            Projection::List(items) => self.separated(f, items, |f, item| {
+                self.print(f, &item.expr)?;
+                item.alias.iter().try_for_each(|alias| write!(f, " AS {alias}"))
+            })?,
+        }
+        self.from(f, &select.from)?;
+        if let Some(filter) = &select.filter {
+            f.write_str(" WHERE ")?;
+            self.print(f, filter)?;
+        }
+        if !select.group_by.is_empty() {
+            f.write_str(" GROUP BY ")?;
+            self.separated(f, &select.group_by, |f, expr| self.print(f, expr))?;
+        }
+        if !select.order_by.is_empty() {
+            f.write_str(" ORDER BY ")?;
+            self.separated(f, &select.order_by, |f, key| {
+                self.print(f, &key.expr)?;
+                f.write_str(if key.descending { " DESC" } else { " ASC" })
+            })?;
+        }
+        if let Some((offset, limit)) = &select.window {
+            write!(f, " OFFSET {offset} LIMIT {limit}")?;
+        }
+        Ok(())
+    }
+
+    fn from(&self, f: &mut Formatter<'_>, from: &From) -> fmt::Result {
+        let mut joint = " FROM ";
+        if from.is_named {
+            write!(f, "{joint}{}", self.alias)?;
+            joint = " JOIN ";
+        }
+        for Source { name, of, is_each } in &from.sources {
+            f.write_str(joint)?;
+            let is_joined = joint == " JOIN ";
+            match (of, is_each) {
+                (Expr::Subquery(Subquery::Array, select), true) => {
+                    f.write_char('(')?;
+                    self.select(f, select)?;
+                    f.write_char(')')?;
+                }
+                (of, true) => {
+                    write!(f, "{name} IN ")?;
+                    self.print(f, of)?;
+                }
+                // Only the first may be a path as it is.
+                (of, false) if is_joined => {
+                    f.write_str("(SELECT VALUE ")?;
+                    self.print(f, of)?;
+                    f.write_char(')')?;
+                }
+                (of, false) => self.print(f, of)?,
+            }
+            let is_said = *is_each && !matches!(of, Expr::Subquery(..));
+            if !is_said && !name.is_empty() {
+                write!(f, " AS {name}")?;
+            }
+            joint = " JOIN ";
+        }
+        Ok(())
+    }
+
     fn print(&self, f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
         match expr {
             Expr::Undefined => f.write_str("undefined"),
@@ -90,6 +130,7 @@ impl ExprPrinter<'_> {
             Expr::Literal(value) => write!(f, "{value}"),
             Expr::Parameter(name) => f.write_str(name),
             Expr::Root => f.write_str(self.alias),
+            Expr::Variable(name) => f.write_str(name),
             Expr::Path(base, steps) => {
                 // A number before a bracket is fine, but a negative one would swallow the path into its negation.
                 match **base {
@@ -166,6 +207,16 @@ impl ExprPrinter<'_> {
                 self.print(f, argument)?;
                 f.write_char(')')
             }
+            Expr::Subquery(kind, select) => {
+                f.write_str(match kind {
+                    Subquery::Value => "(",
+                    Subquery::Exists => "EXISTS(",
+                    Subquery::Array => "ARRAY(",
+                })?;
+                self.select(f, select)?;
+                f.write_char(')')
+            }
+            Expr::Nested(..) => f.write_str("<subquery>"),
             Expr::GroupKey(index) => write!(f, "<key {index}>"),
             Expr::Aggregated(index) => write!(f, "<aggregate {index}>"),
         }
@@ -276,6 +327,7 @@ mod tests {
         ];
         leaf.prop_recursive(4, 24, 3, move |inner| {
             let boxed = || inner.clone().prop_map(Box::new);
+            let subqueries = proptest::sample::select(vec![Subquery::Value, Subquery::Exists, Subquery::Array]);
             let some = |least: usize| proptest::collection::vec(inner.clone(), least..4);
             prop_oneof![
                 (boxed(), proptest::collection::vec(step.clone(), 1..3))
@@ -294,9 +346,21 @@ mod tests {
                 inner.clone().prop_map(|argument| Expr::Call(Function::IsDefined, vec![argument])),
                 some(2).prop_map(|arguments| Expr::Call(Function::Concat, arguments)),
                 some(0).prop_map(Expr::Array),
+                (subqueries, inner.clone()).prop_map(|(kind, expr)| Expr::Subquery(kind, Box::new(subquery(expr)))),
                 proptest::collection::vec(("[a-z ]{0,3}", inner.clone()), 0..3).prop_map(Expr::Object),
             ]
         })
+    }
+
+    fn subquery(expr: Expr) -> Select {
+        let from = From { document: "c".into(), is_named: false, sources: Vec::new() };
+        let (projection, group_by, order_by) = (Projection::Value(expr), Vec::new(), Vec::new());
+        Select { distinct: false, top: None, projection, from, filter: None, group_by, order_by, window: None }
+    }
+
+    fn named(of: Vec<Expr>) -> Vec<Source> {
+        let source = |(index, of)| Source { name: format!("s{index}"), of, is_each: true };
+        of.into_iter().enumerate().map(source).collect()
     }
 
     fn counts() -> impl Strategy<Value = Count> {
@@ -311,6 +375,10 @@ mod tests {
             (item(0), item(1)).prop_map(|(a, b)| Projection::List(vec![a, b])),
         ];
         let ordered = (exprs(), any::<bool>()).prop_map(|(expr, descending)| Ordered { expr, descending });
+        let of = prop_oneof![
+            Just(Expr::Path(Box::new(Expr::Root), vec![Step::Name("tags".into())])),
+            exprs().prop_map(|expr| Expr::Subquery(Subquery::Array, Box::new(subquery(expr)))),
+        ];
         (
             any::<bool>(),
             proptest::option::of(counts()),
@@ -318,13 +386,19 @@ mod tests {
             proptest::option::of(exprs()),
             proptest::collection::vec(ordered, 0..3),
             proptest::option::of((counts(), counts())),
+            proptest::collection::vec(of, 0..3),
         )
-            .prop_map(|(distinct, top, projection, filter, order_by, window)| Select {
+            .prop_map(|(distinct, top, projection, filter, order_by, window, sources)| Select {
                 distinct,
                 window: if top.is_some() { None } else { window },
                 top,
-                projection,
-                alias: "c".into(),
+                // * is all of one thing.
+                projection: if sources.is_empty() || projection != Projection::Whole {
+                    projection
+                } else {
+                    Projection::Value(Expr::Root)
+                },
+                from: From { document: "c".into(), is_named: true, sources: named(sources) },
                 filter,
                 group_by: Vec::new(),
                 order_by,
@@ -341,6 +415,20 @@ mod tests {
         #[test]
         fn no_text_makes_the_parser_panic(text in "(SELECT|FROM|c|\\.|,|'|\"|\\\\|[(){}\\[\\]]|WHERE|NOT|IN|@p|1|é| |\n){0,20}") {
             let _parsed = parse(&text);
+        }
+    }
+
+    #[test]
+    fn what_a_query_goes_over_prints_in_full() {
+        let texts = [
+            "SELECT VALUE t FROM c JOIN t IN c[\"tags\"] JOIN x IN t[\"x\"]",
+            "SELECT * FROM t IN c[\"tags\"][0]",
+            "SELECT * FROM c[\"a\"] AS a",
+            "SELECT VALUE 1 FROM c JOIN (SELECT VALUE t FROM t IN c[\"tags\"]) AS t WHERE EXISTS(SELECT VALUE u FROM u IN t)",
+            "SELECT VALUE ARRAY(SELECT VALUE x FROM c[\"a\"] AS x JOIN y IN x) FROM c",
+        ];
+        for text in texts {
+            assert_eq!(parse(text).unwrap().to_string(), text);
         }
     }
 

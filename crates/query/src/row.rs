@@ -1,16 +1,26 @@
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use serde::Deserializer;
-use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
+
+use crate::Error;
 
 /// What a query looks at in one document.
 #[derive(Clone, Debug)]
 pub struct Row<'t> {
     text: &'t [u8],
     fields: Fields<'t>,
+    /// What it still may have of the combinations of its arrays' elements.
+    combinations_left: Cell<u32>,
+    fault: Cell<Option<&'static str>>,
 }
+
+/// A document of 2 MB may have arrays of which one JOIN makes as many combinations as there are atoms.
+const COMBINATIONS_MAX: u32 = 1_000_000;
+const TOO_MANY: &str = "one document gives more than 1000000 combinations of its arrays' elements";
 
 #[derive(Clone, Debug)]
 enum Fields<'t> {
@@ -22,7 +32,7 @@ impl<'t> Row<'t> {
     pub(crate) fn whole_of(text: &'t [u8]) -> Result<Self, serde_json::Error> {
         let whole: Value = serde_json::from_slice(text)?;
         if whole.is_object() {
-            Ok(Self { text, fields: Fields::Whole(whole) })
+            Ok(Self::new(text, Fields::Whole(whole)))
         } else {
             Err(serde_json::Error::custom("a document is an object"))
         }
@@ -36,7 +46,31 @@ impl<'t> Row<'t> {
             deserializer.deserialize_map(Pick { names, values: &mut values })?;
             deserializer.end()?;
         }
-        Ok(Self { text, fields: Fields::Some { names, values } })
+        Ok(Self::new(text, Fields::Some { names, values }))
+    }
+
+    fn new(text: &'t [u8], fields: Fields<'t>) -> Self {
+        Self { text, fields, combinations_left: Cell::new(COMBINATIONS_MAX), fault: Cell::new(None) }
+    }
+
+    /// To be asked when all that a query wants of the document has been taken: whether that was an answer.
+    pub fn judge(&self) -> Result<(), Error> {
+        self.fault.get().map_or(Ok(()), |reason| Err(Error::Unanswerable { reason }))
+    }
+
+    /// The answer is none: evaluating goes on as if something were undefined.
+    pub(crate) fn fail(&self, reason: &'static str) {
+        self.fault.set(Some(reason));
+    }
+
+    /// One more combination; whether it may be looked at.
+    pub(crate) fn combine(&self) -> bool {
+        let left = self.combinations_left.get().checked_sub(1);
+        match left {
+            Some(left) => self.combinations_left.set(left),
+            None => self.fail(TOO_MANY),
+        }
+        left.is_some()
     }
 
     /// The document as it was given.

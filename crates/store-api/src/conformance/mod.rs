@@ -155,6 +155,7 @@ macro_rules! conformance_tests {
                 an_order_ranks_types_as_the_service_does
                 pages_stay_whole_while_others_write
                 aggregates_and_groups
+                what_documents_have_in_arrays_is_joined_page_by_page
                 a_limit_counts_over_all_pages
                 a_whole_document_is_what_a_read_gives
                 the_stores_own_fields_are_there_however_they_are_asked_for

@@ -188,6 +188,30 @@ pub async fn aggregates_and_groups(harness: &dyn Harness) {
     assert_eq!(store.query(&key("nobody"), &nobody, 100).await, [json!(0)], "a count of nothing is zero");
 }
 
+pub async fn what_documents_have_in_arrays_is_joined_page_by_page(harness: &dyn Harness) {
+    let store = Fixture::new(harness).await;
+    let bodies = [json!({ "tags": ["x", "y", "z"] }), json!({}), json!({ "tags": ["y"] }), json!({ "tags": "x" })];
+    for (n, body) in bodies.iter().enumerate() {
+        let mut body = body.clone();
+        body["n"] = json!(n);
+        store.upsert("k", &format!("d{n}"), body).await;
+    }
+    for items_max in [1, 2, 100] {
+        let all = async |text: &'static str| store.query(&key("k"), &Query::new(text), items_max).await;
+        let pairs = [json!([0, "x"]), json!([0, "y"]), json!([0, "z"]), json!([2, "y"])];
+        assert_eq!(all("SELECT VALUE [c.n, t] FROM c JOIN t IN c.tags").await, pairs, "pages of {items_max}");
+        assert_eq!(all("SELECT VALUE [c.n, t] FROM c JOIN t IN c.tags OFFSET 1 LIMIT 2").await, pairs[1..3]);
+        let ordered = all("SELECT VALUE [c.n, t] FROM c JOIN t IN c.tags ORDER BY c.n DESC").await;
+        assert_eq!(ordered[0], pairs[3]);
+        assert_eq!(ordered.len(), 4, "pages of {items_max}");
+        let having = "SELECT VALUE c.n FROM c WHERE EXISTS(SELECT VALUE t FROM t IN c.tags WHERE t = 'y')";
+        assert_eq!(all(having).await, [json!(0), json!(2)]);
+        let counted = "SELECT VALUE (SELECT VALUE COUNT(1) FROM t IN c.tags) FROM c";
+        assert_eq!(all(counted).await, [json!(3), json!(0), json!(1), json!(0)]);
+        assert_eq!(all("SELECT VALUE COUNT(1) FROM c JOIN t IN c.tags").await, [json!(4)]);
+    }
+}
+
 pub async fn a_limit_counts_over_all_pages(harness: &dyn Harness) {
     let store = posts(harness).await;
     for items_max in [1, 3, 100] {
