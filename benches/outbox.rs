@@ -4,14 +4,17 @@
 //! number of connections at work and the same batches, they are drained three times: by two statements that claim and mark and
 //! look at nothing (the ceiling: per-key order, routes and documents cost nothing there), by relays whose store takes everything
 //! and keeps nothing, and by relays into the store in memory. The server does not wait for the disk, in all three.
+//!
+//! Once server and relays share the machine's processors, as they compete there; once the server has one and the relays have the
+//! others, as they would on two machines.
 
 use std::sync::Arc;
 
-use feedmill_benches::DiscardingDatabase;
+use feedmill_benches::{DiscardingDatabase, bind_family, cpu_seconds, cpu_seconds_of_family};
 use feedmill_clock::{Clock, Entropy, SystemClock};
 use feedmill_documents::containers;
 use feedmill_local_store::LocalStore;
-use feedmill_outbox::{Lifetime, Options, Outbox, PgPool, Relays};
+use feedmill_outbox::{Lifetime, Options, Outbox, PgPool, Relays, Summary};
 use feedmill_store_api::Database;
 use feedmill_test_servers::Postgres;
 use serde_json::{Value, json};
@@ -30,52 +33,76 @@ const KEYS: [u64; 2] = [EVENTS, EVENTS / 1_000];
 
 type Failure = Box<dyn std::error::Error>;
 
+/// What one drain took.
+struct Drained {
+    per_second: f64,
+    /// Processor time of an event, in microseconds.
+    server_us: f64,
+    own_us: f64,
+    summary: Summary,
+}
+
 fn main() -> Result<(), Failure> {
-    let Some(postgres) = Postgres::own("outbox") else { return Ok(()) };
+    let Some(server) = Postgres::own("outbox") else { return Ok(()) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let report = runtime.block_on(measure(&postgres.database()))?;
-    println!(
-        "{:>8}{:>8}{:>14}{:>14}{:>14}{:>8}{:>8}",
-        "keys", "relays", "SQL alone/s", "no store/s", "memory/s", "ratio", "ratio"
-    );
-    for row in &report {
-        let number = |field: &str| row[field].as_f64().unwrap_or(f64::NAN);
-        let ratio = |field: &str| format!("{:.0}%", 100.0 * number(field) / number("sql_per_second"));
-        println!(
-            "{:>8}{:>8}{:>14.0}{:>14.0}{:>14.0}{:>8}{:>8}",
-            row["keys"],
-            row["relays"],
-            number("sql_per_second"),
-            number("discarded_per_second"),
-            number("stored_per_second"),
-            ratio("discarded_per_second"),
-            ratio("stored_per_second")
-        );
+    let processors = std::thread::available_parallelism()?.get();
+    let bound = |to: &str, of: &str| bind_family(server.process(), to) && bind_family(std::process::id(), of);
+    let mut runs = Vec::new();
+    println!("each with all {processors} processors:");
+    runs.extend(runtime.block_on(measure(&server, "shared"))?);
+    if processors > 1 && bound("0", &format!("1-{}", processors - 1)) {
+        println!("\nthe server with one processor, the relays with the others:");
+        runs.extend(runtime.block_on(measure(&server, "apart"))?);
+    } else {
+        println!("\nskipped: the server with a processor of its own, because there is none or no `taskset`");
     }
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench/outbox.json");
     std::fs::create_dir_all(path.parent().ok_or("the report has a folder")?)?;
-    std::fs::write(&path, serde_json::to_vec_pretty(&json!({ "events": EVENTS, "runs": report }))?)?;
+    std::fs::write(&path, serde_json::to_vec_pretty(&json!({ "events": EVENTS, "runs": runs }))?)?;
     println!("\nas JSON: target/bench/outbox.json");
     Ok(())
 }
 
-async fn measure(url: &str) -> Result<Vec<Value>, Failure> {
-    let pool = feedmill_outbox::connect(url, 16).await?;
+async fn measure(server: &Postgres, processors: &str) -> Result<Vec<Value>, Failure> {
+    let pool = feedmill_outbox::connect(&server.database(), 16).await?;
     feedmill_outbox::migrate(&pool).await?;
+    println!(
+        "   keys relays    SQL/s  no store/s in memory/s  ratio   µs an event: SQL, server, relay   the relays' time (in memory)"
+    );
     let mut report = Vec::new();
     for keys in KEYS {
-        fill(&pool, keys).await?;
         for relays in RELAYS {
-            eprintln!("measuring {keys} keys with {relays} at a time …");
             let options = Options { relays, ..Options::default() };
-            let sql = timed(&pool, drain_by_sql(&pool, &options)).await?;
             let memory = memory().await?;
             let discarding: Arc<dyn Database> = Arc::new(DiscardingDatabase(Arc::clone(&memory)));
-            let discarded = timed(&pool, drain(&pool, &options, &discarding)).await?;
-            let stored = timed(&pool, drain(&pool, &options, &memory)).await?;
+            let sql = timed(server, &pool, keys, drain_by_sql(&pool, &options)).await?;
+            let discarded = timed(server, &pool, keys, drain(&pool, &options, &discarding)).await?;
+            let stored = timed(server, &pool, keys, drain(&pool, &options, &memory)).await?;
+            let spent = stored.summary.spent;
+            let whole = f64::from(relays) * EVENTS as f64 / stored.per_second;
+            let part = |time: std::time::Duration| 100.0 * time.as_secs_f64() / whole;
+            let (claiming, writing, marking) = (part(spent.claiming), part(spent.writing), part(spent.marking));
+            println!(
+                "{keys:>7}{relays:>7}{:>9.0}{:>11.0}{:>12.0}{:>6.0}%   {:>9.1}{:>10.1}{:>10.1}     claim {claiming:.0}%, write {writing:.0}%, mark {marking:.0}%, rest {:.0}%",
+                sql.per_second,
+                discarded.per_second,
+                stored.per_second,
+                100.0 * stored.per_second / sql.per_second,
+                sql.server_us,
+                stored.server_us,
+                stored.own_us,
+                100.0 - claiming - writing - marking,
+            );
             report.push(json!({
-                "keys": keys, "relays": relays, "batch_rows": options.batch_rows_max, "sql_per_second": sql,
-                "discarded_per_second": discarded, "stored_per_second": stored,
+                "processors": processors, "keys": keys, "relays": relays, "batch_rows": options.batch_rows_max,
+                "sql_per_second": sql.per_second, "discarded_per_second": discarded.per_second,
+                "stored_per_second": stored.per_second, "batches": stored.summary.batches,
+                "cpu_us_per_event": {
+                    "sql": { "server": sql.server_us, "client": sql.own_us },
+                    "discarded": { "server": discarded.server_us, "relay": discarded.own_us },
+                    "stored": { "server": stored.server_us, "relay": stored.own_us },
+                },
+                "percent_of_relays_time": { "claiming": claiming, "writing": writing, "marking": marking },
             }));
         }
     }
@@ -97,20 +124,36 @@ async fn fill(pool: &PgPool, keys: u64) -> Result<(), Failure> {
     .bind(i64::try_from(LIKES_OF_A_POST)?)
     .execute(pool)
     .await?;
+    sqlx::raw_sql("VACUUM ANALYZE outbox").execute(pool).await?;
     Ok(())
 }
 
-/// Events a second, from an outbox in which all of them wait; fails when any still does.
-async fn timed(pool: &PgPool, draining: impl Future<Output = Result<(), Failure>>) -> Result<f64, Failure> {
-    sqlx::query("UPDATE outbox SET processed_at = NULL").execute(pool).await?;
-    // What an earlier drain left behind must not be this one's burden.
-    sqlx::raw_sql("VACUUM FULL ANALYZE outbox").execute(pool).await?;
+/// Drains an outbox in which all events wait; fails when any still does.
+async fn timed(
+    server: &Postgres,
+    pool: &PgPool,
+    keys: u64,
+    draining: impl Future<Output = Result<Summary, Failure>>,
+) -> Result<Drained, Failure> {
+    fill(pool, keys).await?;
+    let used = || Some((cpu_seconds_of_family(server.process())?, cpu_seconds()?));
+    let (server_before, own_before) = used().ok_or("the processes' times are in /proc")?;
     let began = SystemClock.monotonic();
-    draining.await?;
+    let summary = draining.await?;
     let seconds = SystemClock.monotonic().since(began).as_secs_f64();
+    let (server_after, own_after) = used().ok_or("the processes' times are in /proc")?;
     let left: i64 =
         sqlx::query_scalar("SELECT count(*) FROM outbox WHERE processed_at IS NULL").fetch_one(pool).await?;
-    if left > 0 { Err(format!("{left} events still wait").into()) } else { Ok(EVENTS as f64 / seconds) }
+    if left > 0 {
+        return Err(format!("{left} events still wait").into());
+    }
+    let each_us = |before: f64, after: f64| (after - before) * 1e6 / EVENTS as f64;
+    Ok(Drained {
+        per_second: EVENTS as f64 / seconds,
+        server_us: each_us(server_before, server_after),
+        own_us: each_us(own_before, own_after),
+        summary,
+    })
 }
 
 async fn memory() -> Result<Arc<dyn Database>, Failure> {
@@ -122,14 +165,13 @@ async fn memory() -> Result<Arc<dyn Database>, Failure> {
     Ok(database)
 }
 
-async fn drain(pool: &PgPool, options: &Options, database: &Arc<dyn Database>) -> Result<(), Failure> {
+async fn drain(pool: &PgPool, options: &Options, database: &Arc<dyn Database>) -> Result<Summary, Failure> {
     let outbox = Outbox::open(pool.clone(), options.clone(), Arc::new(SystemClock)).await?;
     let relays = Relays::new(&outbox, database, &Entropy::seeded(1));
-    relays.run(Lifetime::UntilDrained, CancellationToken::new()).await?;
-    Ok(())
+    Ok(relays.run(Lifetime::UntilDrained, CancellationToken::new()).await?)
 }
 
-async fn drain_by_sql(pool: &PgPool, options: &Options) -> Result<(), Failure> {
+async fn drain_by_sql(pool: &PgPool, options: &Options) -> Result<Summary, Failure> {
     let mut tasks = JoinSet::new();
     for _ in 0..options.relays {
         let (pool, rows) = (pool.clone(), i64::from(options.batch_rows_max));
@@ -156,5 +198,5 @@ async fn drain_by_sql(pool: &PgPool, options: &Options) -> Result<(), Failure> {
     while let Some(ended) = tasks.join_next().await {
         ended??;
     }
-    Ok(())
+    Ok(Summary::default())
 }

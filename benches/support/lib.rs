@@ -6,4 +6,4 @@ mod process;
 
 pub use discarding::DiscardingDatabase;
 pub use measured::{MeasuredDatabase, Spent, Times};
-pub use process::{cpu_seconds, peak_memory_bytes};
+pub use process::{bind_family, cpu_seconds, cpu_seconds_of_family, peak_memory_bytes};

@@ -45,7 +45,7 @@ pub use lifetime::Lifetime;
 pub use operators::{Selection, Shown};
 pub use options::{OnDead, Options};
 pub use outbox::{Outbox, connect};
-pub use progress::{Progress, Step, Summary};
+pub use progress::{Progress, Spent, Step, Summary};
 pub use relay::Relay;
 pub use relays::Relays;
 pub use route::Route;

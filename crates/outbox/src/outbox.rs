@@ -4,7 +4,7 @@ use std::time::Duration;
 use feedmill_clock::Clock;
 use jiff::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgPool, Postgres, Transaction};
 
 use crate::error::Attempted;
 use crate::table::Table;
@@ -36,8 +36,22 @@ impl Outbox {
     /// Begins a transaction, in a task of its own: a BEGIN that is abandoned before its answer leaves its connection in a
     /// transaction that sqlx 0.9 knows nothing of, and the pool gives it to the next.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        self.begin_with("BEGIN".to_owned()).await
+    }
+
+    /// Begins a transaction that the server ends, with its connection, once it stands still for so long.
+    ///
+    /// What a claim costs is estimated from all that waits, and compiled where that is much; compiling takes several times as
+    /// long as the few rows that a claim looks at.
+    pub(crate) async fn begin_claim(&self, idle_max: Duration) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        let idle_max = idle_max.as_millis();
+        let local = format!("SET LOCAL jit = off; SET LOCAL idle_in_transaction_session_timeout = {idle_max}");
+        self.begin_with(format!("BEGIN; {local}")).await
+    }
+
+    async fn begin_with(&self, statement: String) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         let pool = self.pool.clone();
-        let begun = tokio::spawn(async move { pool.begin().await }).await;
+        let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statement)).await }).await;
         begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 

@@ -1,5 +1,6 @@
 use std::ops::{Add, AddAssign};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -33,6 +34,17 @@ pub struct Step {
     pub deferred: u64,
 }
 
+/// Where the time of a relay's batches went; what is missing to the time that passed, it rested. Of several relays: the sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Claiming, in PostgreSQL.
+    pub claiming: Duration,
+    /// Making documents of events, and writing them.
+    pub writing: Duration,
+    /// Mirroring, marking and committing, in PostgreSQL.
+    pub marking: Duration,
+}
+
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -40,6 +52,7 @@ pub struct Summary {
     /// Batches lost to a failure of PostgreSQL. What they wrote was written again.
     pub lost: u64,
     pub total: Step,
+    pub spent: Spent,
     /// Events that retention removed.
     pub removed: u64,
 }
@@ -50,8 +63,18 @@ impl Add for Summary {
     fn add(self, other: Self) -> Self {
         let mut total = self.total;
         total += other.total;
+        let mut spent = self.spent;
+        spent += other.spent;
         let (batches, lost) = (self.batches + other.batches, self.lost + other.lost);
-        Self { batches, lost, total, removed: self.removed + other.removed }
+        Self { batches, lost, total, spent, removed: self.removed + other.removed }
+    }
+}
+
+impl AddAssign for Spent {
+    fn add_assign(&mut self, other: Self) {
+        self.claiming += other.claiming;
+        self.writing += other.writing;
+        self.marking += other.marking;
     }
 }
 

@@ -8,10 +8,10 @@ use feedmill_store_api::Database;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio_util::sync::CancellationToken;
 
-use crate::claim::{Claim, Event};
+use crate::claim::{Claim, Event, OneOf};
 use crate::error::Attempted;
 use crate::mark::{Mark, Postponed};
-use crate::progress::{Progress, Step, Summary};
+use crate::progress::{Progress, Spent, Step, Summary};
 use crate::publish::{Published, Publisher};
 use crate::retry::{self, Next};
 use crate::send::Verdict;
@@ -20,6 +20,10 @@ use crate::{Error, Lifetime, Outbox, metrics, mirror};
 
 /// The first wait of an outage; doubled up to `outage_wait_max`.
 const OUTAGE_WAIT_FIRST: Duration = Duration::from_millis(500);
+
+/// The first wait of a relay that found nothing to take; doubled up to `poll`. What other relays held is soon free again, and
+/// nobody says so.
+const IDLE_FIRST: Duration = Duration::from_millis(5);
 
 /// How much longer than `publish_max` a claim may stand still before the server ends it. A relay that froze then holds up
 /// nobody; what it still writes is harmless, because an older version never wins.
@@ -40,8 +44,12 @@ pub struct Relay {
 
 impl Relay {
     pub fn new(outbox: Outbox, database: Arc<dyn Database>, entropy: Entropy) -> Self {
+        Self::one_of(OneOf { number: 0, relays: 1 }, outbox, database, entropy)
+    }
+
+    pub(crate) fn one_of(one_of: OneOf, outbox: Outbox, database: Arc<dyn Database>, entropy: Entropy) -> Self {
         let (table, options) = (&outbox.table, &outbox.options);
-        let claim = Claim::new(table, options.on_dead);
+        let claim = Claim::new(table, options.on_dead, one_of);
         let mark = Mark::new(table);
         let publisher = Publisher::new(database, outbox.clock.clone(), options.clone());
         let first_waits = format!(
@@ -82,7 +90,7 @@ impl Relay {
         };
         let left = |end: Option<Monotonic>| end.map_or(Duration::MAX, |end| end.since(clock.monotonic()));
         let mut summary = Summary::default();
-        let mut outages = 0;
+        let (mut outages, mut idles) = (0, 0);
         let mut swept = clock.monotonic();
         while !stop.is_cancelled() && !left(end).is_zero() {
             let turn = match self.turn(outages, lifetime, &mut swept, &mut summary).await {
@@ -96,10 +104,11 @@ impl Relay {
             };
             self.progress.set(summary);
             outages = if turn == Turn::Outage { outages + 1 } else { 0 };
+            idles = if turn == Turn::Idle { idles + 1 } else { 0 };
             let idle = match turn {
                 Turn::Busy => continue,
                 Turn::Drained => break,
-                Turn::Idle => options.poll,
+                Turn::Idle => retry::doubled(IDLE_FIRST, idles - 1, options.poll),
                 Turn::Outage => self.outage_wait(outages - 1),
             };
             tokio::select! {
@@ -120,9 +129,10 @@ impl Relay {
         swept: &mut Monotonic,
         summary: &mut Summary,
     ) -> Result<Turn, Error> {
-        let step = self.batch(outages).await?;
+        let (step, spent) = self.batch(outages).await?;
         summary.batches += u64::from(step.claimed > 0);
         summary.total += step;
+        summary.spent += spent;
         let options = &self.outbox.options;
         let now = self.outbox.clock.monotonic();
         if now.since(*swept) >= options.retention_every {
@@ -145,30 +155,31 @@ impl Relay {
 
     /// Claims, publishes and marks one batch.
     pub async fn step(&self) -> Result<Step, Error> {
-        self.batch(0).await
+        let (step, _) = self.batch(0).await?;
+        Ok(step)
     }
 
-    async fn batch(&self, outages: u32) -> Result<Step, Error> {
+    async fn batch(&self, outages: u32) -> Result<(Step, Spent), Error> {
         let (clock, options) = (&self.outbox.clock, &self.outbox.options);
         let begun = clock.monotonic();
-        let mut claim = self.outbox.begin().await.attempted(|| "begin a claim".to_owned())?;
-        let idle_max = (options.publish_max + CLAIM_GRACE).as_millis().to_string();
-        sqlx::query("SELECT set_config('idle_in_transaction_session_timeout', $1, true)")
-            .bind(idle_max)
-            .execute(&mut *claim)
-            .await
-            .attempted(|| "limit how long a claim may stand still".to_owned())?;
+        let begin = self.outbox.begin_claim(options.publish_max + CLAIM_GRACE);
+        let mut claim = begin.await.attempted(|| "begin a claim".to_owned())?;
         let events = self.claim.take(&mut claim, self.outbox.now_seconds(), options.batch_rows_max).await?;
+        let claimed = clock.monotonic();
+        let mut spent = Spent { claiming: claimed.since(begun), ..Spent::default() };
         if events.is_empty() {
-            return Ok(Step::default());
+            return Ok((Step::default(), spent));
         }
         let mut published = self.publisher.publish(&events).await;
+        let written = clock.monotonic();
+        spent.writing = written.since(claimed);
         self.mirror(&mut claim, &events, &mut published).await?;
         let step = self.record(&mut claim, &events, &published, outages).await?;
         claim.commit().await.attempted(|| format!("mark a batch of {} events", events.len()))?;
-        ::metrics::histogram!(metrics::BATCH).record(clock.monotonic().since(begun).as_secs_f64());
+        spent.marking = clock.monotonic().since(written);
+        ::metrics::histogram!(metrics::BATCH).record((spent.claiming + spent.writing + spent.marking).as_secs_f64());
         report(&events, &published);
-        Ok(step)
+        Ok((step, spent))
     }
 
     async fn mirror(&self, claim: &mut PgConnection, events: &[Event], published: &mut Published) -> Result<(), Error> {

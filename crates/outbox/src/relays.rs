@@ -5,6 +5,7 @@ use feedmill_store_api::Database;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::claim::OneOf;
 use crate::{Error, Lifetime, Outbox, Progress, Relay, Summary, gauges};
 
 /// The relays of one process, as many as `relays` says: while one waits for the store, another claims.
@@ -17,8 +18,10 @@ pub struct Relays {
 
 impl Relays {
     pub fn new(outbox: &Outbox, database: &Arc<dyn Database>, entropy: &Entropy) -> Self {
-        let relay = |_| Relay::new(outbox.clone(), Arc::clone(database), entropy.clone());
-        Self { outbox: outbox.clone(), relays: (0..outbox.options.relays).map(relay).collect() }
+        let relays = outbox.options.relays;
+        let relay =
+            |number| Relay::one_of(OneOf { number, relays }, outbox.clone(), Arc::clone(database), entropy.clone());
+        Self { outbox: outbox.clone(), relays: (0..relays).map(relay).collect() }
     }
 
     pub fn progress(&self) -> Vec<Progress> {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Attempted;
 use crate::table::{Table, qualified};
-use crate::{Audit, Error, Finding, FindingKind, Verified};
+use crate::{Audit, Error, Finding, FindingKind, Verified, document};
 
 /// A live document.
 struct Candidate {
@@ -122,11 +122,18 @@ impl Audit {
     async fn withdraw(&self, topic: &str, stray: &Candidate) -> Result<bool, Error> {
         let route = &self.outbox.options.routes[topic];
         let mut payload = stray.fields.clone();
-        payload.retain(|name, _| name != "id" && name != "ttl" && !name.starts_with('_'));
+        // What may be too long is text, which leaves a withdrawn document in any case.
+        let stays = |name: &str| name != "id" && name != "ttl" && !name.starts_with('_');
+        payload.retain(|name, _| stays(name) && !route.characters_max.contains_key(name));
         let version = 1 + payload.get(&route.version_field).and_then(Value::as_i64).unwrap_or(0).max(0);
         let now = format!("{:.3}", self.outbox.clock.now());
         payload.insert("deletedAt".to_owned(), Value::from(now));
         payload.insert(route.version_field.clone(), Value::from(version));
+        let payload = Value::Object(payload).to_string();
+        // An event is of the document that its fields name. One whose id is another's is out of its reach.
+        if !document::prepare(route, &payload, 1).is_ok_and(|made| made.id.as_str() == stray.id) {
+            return Ok(false);
+        }
         let Table { name, event_key, topic: topic_column, partition_key, sequence, payload: body, .. } =
             &*self.outbox.table;
         let statement = format!(
@@ -137,7 +144,7 @@ impl Audit {
             .bind(topic)
             .bind(&stray.id)
             .bind(version)
-            .bind(Value::Object(payload).to_string())
+            .bind(payload)
             .execute(&self.outbox.pool)
             .await
             .attempted(|| format!("withdraw {topic}:{}", stray.id))?;

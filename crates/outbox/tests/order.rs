@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use feedmill_clock::SystemClock;
-use feedmill_outbox::{Lifetime, Options};
+use feedmill_clock::{Entropy, SystemClock, timeout};
+use feedmill_outbox::{Lifetime, Options, Relays};
+use feedmill_store_api::Database;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{World, post, uuid};
@@ -73,6 +75,27 @@ async fn a_key_in_flight_is_left_alone_by_other_relays() {
     while world.number(&done("a")).await < 10 {
         world.settle(&other).await;
     }
+}
+
+#[tokio::test]
+async fn of_few_keys_every_relay_of_a_process_has_some() {
+    const RELAYS: u32 = 4;
+    let Some(world) = World::new("of_few_keys_every_relay_of_a_process_has_some").await else { return };
+    for key in 0..20 {
+        world.sql(&chain(&format!("k{key}"), 30)).await;
+    }
+    let options = Options { relays: RELAYS, batch_rows_max: 100, ..world.options() };
+    let outbox = world.outbox_with(options, Arc::new(SystemClock)).await;
+    let store: Arc<dyn Database> = Arc::new(world.store.clone());
+    // All that any relay claims stays in its hands.
+    world.store.silent(true);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(Relays::new(&outbox, &store, &Entropy::seeded(1)).run(Lifetime::UntilDrained, stop));
+    let claims =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'";
+    let all_at_work = async { while world.number(claims).await < i64::from(RELAYS) {} };
+    timeout(&SystemClock, Duration::from_secs(60), all_at_work).await.expect("no relay has all the keys");
+    running.abort();
 }
 
 #[tokio::test]

@@ -102,6 +102,13 @@ async fn a_row_that_changes_while_it_is_compared_is_no_finding() {
     churning.await.expect("no panic");
 }
 
+async fn put(world: &World, container: &str, key: &str, document: serde_json::Value) {
+    let container = world.store.container(container).await.expect("a source container");
+    let id = DocumentId::new(document["id"].as_str().expect("every document has one")).expect("a legal id");
+    let operation = Operation::Upsert { id, body: Bytes::from(document.to_string()) };
+    container.write(&PartitionKey::from(key), operation).await.expect("a write");
+}
+
 #[tokio::test]
 async fn a_live_document_without_a_row_is_found_and_withdrawn() {
     let Some(world) = World::new("a_live_document_without_a_row_is_found_and_withdrawn").await else { return };
@@ -109,12 +116,7 @@ async fn a_live_document_without_a_row_is_found_and_withdrawn() {
     world.sql(&post(1)).await;
     let relay = world.relay(&world.outbox().await);
     world.settle(&relay).await;
-    let put = async |container: &str, key: &str, document: serde_json::Value| {
-        let container = world.store.container(container).await.unwrap();
-        let id = DocumentId::new(document["id"].as_str().unwrap()).unwrap();
-        let operation = Operation::Upsert { id, body: Bytes::from(document.to_string()) };
-        container.write(&PartitionKey::from(key), operation).await.unwrap();
-    };
+    let put = async |container: &str, key: &str, document| put(&world, container, key, document).await;
     let body = |n: u32| {
         serde_json::json!({"id": uuid(n), "postId": uuid(n), "authorId": uuid(1), "status": "published", "version": 3,
             "createdAt": "2020-01-01T00:00:00.000Z", "text": "\u{0}"})
@@ -138,4 +140,36 @@ async fn a_live_document_without_a_row_is_found_and_withdrawn() {
     let post = world.document("posts_v2", &uuid(7), &uuid(7)).await.unwrap();
     assert!(post["deletedAt"].is_string() && post["version"] == 4 && post["ttl"].is_number(), "{post}");
     assert_eq!(world.document("posts_v2", &uuid(1), &uuid(1)).await.unwrap().get("deletedAt"), None);
+}
+
+#[tokio::test]
+async fn what_could_be_no_row_of_ours_is_withdrawn_without_a_dead_letter() {
+    let Some(world) = World::new("what_could_be_no_row_of_ours_is_withdrawn_without_a_dead_letter").await else {
+        return;
+    };
+    let relay = world.relay(&world.outbox().await);
+    let lone = uuid(9);
+    put(&world, "posts_v2", "stray", serde_json::json!({"id": "stray", "postId": "stray", "authorId": "me"})).await;
+    put(&world, "posts_v2", &lone, serde_json::json!({"id": lone, "postId": lone})).await;
+    let long = "x".repeat(51);
+    put(&world, "publicProfiles", "p", serde_json::json!({"id": "p", "userId": "p", "displayName": long})).await;
+    put(&world, "posts_v2", "other", serde_json::json!({"id": "not-other", "postId": "other"})).await;
+
+    let (verified, found) = audit(&world, true).await;
+    assert_eq!((verified.findings, verified.repaired), (4, 3));
+    let out_of_reach: Vec<&str> = found.iter().filter(|f| !f.repaired).map(|f| f.key.as_str()).collect();
+    assert_eq!(out_of_reach, ["post:not-other"], "no event of ours has this id");
+    world.settle(&relay).await;
+    assert_eq!(world.number("SELECT count(*) FROM outbox WHERE processed_at IS NULL OR retry_count > 0").await, 0);
+    assert_eq!(world.number("SELECT count(*) FROM posts_admin_mirror").await, 0);
+    let left: Vec<String> = audit(&world, false).await.1.into_iter().map(|finding| finding.key).collect();
+    assert_eq!(left, ["post:not-other"]);
+
+    let live = r#"{"postId": "stray", "status": "published", "version": 9}"#;
+    world
+        .sql(&format!(
+            "INSERT INTO outbox (event_key, topic, partition_key, sequence, payload) VALUES ('l', 'post', 'l', 1, '{live}')"
+        ))
+        .await;
+    assert_eq!(relay.step().await.unwrap().failed, 1, "a live post that the mirror cannot hold is the event's fault");
 }

@@ -14,11 +14,10 @@ async fn landed(world: &World, n: u32) {
 }
 
 #[tokio::test]
-async fn a_commit_wakes_a_relay_that_would_poll_in_an_hour() {
-    let Some(world) = World::new("a_commit_wakes_a_relay_that_would_poll_in_an_hour").await else { return };
+async fn a_commit_wakes_a_relay_whose_clock_stands_still() {
+    let Some(world) = World::new("a_commit_wakes_a_relay_whose_clock_stands_still").await else { return };
     world.users(1).await;
-    let options = Options { poll: Duration::from_secs(3_600), ..world.options() };
-    let relay = world.relay(&world.outbox_with(options, Arc::new(SystemClock)).await);
+    let relay = world.relay(&world.outbox().await);
     let stop = CancellationToken::new();
     let running = tokio::spawn({
         let stop = stop.clone();
@@ -26,12 +25,7 @@ async fn a_commit_wakes_a_relay_that_would_poll_in_an_hour() {
     });
     for n in 1..=3 {
         world.sql(&post(n)).await;
-        timeout(&SystemClock, Duration::from_secs(60), landed(&world, n))
-            .await
-            .expect("woken long before the next poll");
-        // The document is there before the event is marked, and then the relay looks once more before it rests.
-        while world.number("SELECT count(*) FROM outbox WHERE processed_at IS NULL").await > 0 {}
-        SystemClock.sleep(Duration::from_millis(100)).await;
+        timeout(&SystemClock, Duration::from_secs(60), landed(&world, n)).await.expect("no wait of it ends by itself");
     }
     stop.cancel();
     assert_eq!(running.await.unwrap().unwrap().total.relayed, 3);

@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -17,6 +18,8 @@ impl Keeper {
             .arg(stop.get_program())
             .args(stop.get_args())
             .current_dir("/")
+            // What is sent to all of a terminal's processes, or by `timeout` to its own, is not for the one that tidies up.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -57,6 +57,12 @@ impl Postgres {
         assert!(start(&self.bin, &self.dir, self.port), "the server starts again");
     }
 
+    /// The process that all of the server's others are children of.
+    pub fn process(&self) -> u32 {
+        let file = std::fs::read_to_string(self.dir.join("data/postmaster.pid")).expect("a running server has it");
+        file.lines().next().and_then(|line| line.trim().parse().ok()).expect("its first line is the process")
+    }
+
     /// The address of a new, empty database.
     pub fn database(&self) -> String {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
