@@ -20,7 +20,7 @@ pub struct Options {
     pub publish_max: Duration,
     /// Channel of the NOTIFY that wakes the relay; empty: polling alone.
     pub listen: String,
-    /// How often to look when nothing wakes the relay.
+    /// How often to look when nothing wakes the relay; sooner at first, when it has just found nothing.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub poll: Duration,
     /// Wait after the first failure of an event; each later one waits twice as long.
