@@ -104,7 +104,7 @@ pub(super) async fn show(args: &Show, settings: &Settings) -> Result<()> {
         anstream::eprintln!("nothing there");
         return Ok(());
     }
-    let mut table = Table::new(&["event", "state", "created", "failures", "next attempt", "behind it", "last error"])
+    let mut table = Table::new(&["event", "state", "created", "failures", "next attempt", "before it", "last error"])
         .right(&[3, 5]);
     for event in &shown {
         table.row([
