@@ -33,10 +33,15 @@ impl Keeper {
         begun: &[FeedRange],
     ) -> Result<Divided, Error> {
         let stored = held.stored();
-        let parts = if begun.is_empty() {
-            topology::parts(stored.lease.range(), &self.ranges().await?)
+        let range = stored.lease.range();
+        // Under whatever name: .NET hosts call leases by the ids of partition key ranges.
+        let there: Vec<_> = self.table.list().await?.into_iter().filter(|part| is_part(&part.lease, range)).collect();
+        let parts = if !there.is_empty() {
+            topology::completed(range, &there.iter().map(|part| part.lease.range().clone()).collect::<Vec<_>>())
+        } else if begun.is_empty() {
+            topology::parts(range, &self.ranges().await?)
         } else {
-            topology::completed(stored.lease.range(), begun)
+            topology::completed(range, begun)
         };
         if parts.len() < 2 {
             return Ok(Divided::Whole);
@@ -48,14 +53,18 @@ impl Keeper {
         if !Protection::PartsBeforeRemoval.holds() {
             self.table.remove(stored).await?;
         }
-        for part in &parts {
+        let known = |part: &FeedRange| there.iter().find(|there| there.lease.range() == part);
+        for part in parts.iter().filter(|part| known(part).is_none()) {
             self.table.create(self.part(stored, part.clone(), &start)?).await?;
         }
         // Written down before the whole goes: what the feed of leases says of the parts must not come after.
         self.table.remove(stored).await?;
         let mut found = Vec::with_capacity(parts.len());
         for part in parts {
-            let lease = self.part(stored, part, &start)?;
+            let lease = match known(&part) {
+                Some(there) => there.lease.clone(),
+                None => self.part(stored, part, &start)?,
+            };
             let attempted = format!("read lease {}", lease.id());
             let read = self.table.patience.outlast(&attempted, || self.table.read(&lease)).await;
             found.extend(read.map_err(Error::store(attempted))?);
@@ -66,4 +75,9 @@ impl Keeper {
     fn part(&self, whole: &Stored, part: FeedRange, start: &FeedStart) -> Result<LeaseDocument, Error> {
         whole.lease.part(&self.table.prefix, part, start, self.table.by_partition_key())
     }
+}
+
+/// Whether a lease is over a part of `whole`, and not over all of it.
+fn is_part(lease: &LeaseDocument, whole: &FeedRange) -> bool {
+    whole.contains(lease.range()) && lease.range() != whole
 }

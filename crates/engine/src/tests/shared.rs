@@ -154,7 +154,9 @@ async fn a_dotnet_host_that_vanishes_loses_its_leases_after_its_sixty_seconds() 
 
 #[tokio::test]
 async fn a_lease_that_is_stolen_is_delivered_by_the_thief_alone_within_seconds() {
-    let world = world(4).await;
+    let mut world = world(4).await;
+    // Whatever we still read we deliver before the thief looks.
+    world.options.poll_delay_max = Duration::from_millis(200);
     let (one, seen) = host(&world, "one");
     until_shared(&world, &[("one", 4)]).await;
     write(&world, 0..100).await;
@@ -294,6 +296,40 @@ async fn splits_and_merges_by_either_make_lose_nothing_while_leases_are_stolen()
         until_shared(&world, &[("one", 2), ("two", 2)]).await;
         one.stop().await;
         two.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_split_that_a_dotnet_host_only_began_is_completed_without_a_second_lease_for_any_keys() {
+    for mode in [LeaseMode::Shared, LeaseMode::Own] {
+        let mut world = world(1).await;
+        write(&world, 0..20).await;
+        let net = DotNet::start(&world, "net").await;
+        until_shared(&world, &[("net", 1)]).await;
+        world.clock.sleep(Duration::from_secs(30)).await;
+        net.kill();
+        // Its names are numbers, which are in no order of keys.
+        let mut whole = leases(&world).await.remove(0);
+        let prefix = whole["id"].as_str().unwrap().rsplit_once("..").unwrap().0.to_owned();
+        world.clock.sleep(Duration::from_secs(60)).await;
+        let halves = world.store.split("db", SOURCE, &FeedRange::full()).await.unwrap();
+        whole["id"] = format!("{prefix}..12").into();
+        whole["LeaseToken"] = "12".into();
+        whole["FeedRange"] = json!({"Range": halves[1]});
+        whole["Owner"] = Value::Null;
+        world.overwrite("leases", &whole).await;
+        write(&world, 20..60).await;
+        world.options.lease_mode = mode;
+        let (one, seen) = host(&world, "one");
+        until_shared(&world, &[("one", 2)]).await;
+        Delivered(&[&seen], &[]).check(&world, 40).await;
+        world.clock.sleep(Duration::from_secs(60)).await;
+        assert_eq!(seen.ids().len(), 40, "nothing comes twice");
+        check_cover(&world).await;
+        let tokens: BTreeSet<_> =
+            leases(&world).await.iter().map(|lease| lease["LeaseToken"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(tokens, BTreeSet::from(["12".to_owned(), halves[0].token()]));
+        one.stop().await;
     }
 }
 
