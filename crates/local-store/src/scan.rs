@@ -201,7 +201,7 @@ impl Run<'_> {
         let (mut matched, keep) = (0_usize, skip.saturating_add(take));
         self.walk(None, &mut |step| {
             let key = self.sort_key(step, &paths, &slots)?;
-            let is_over = resumed.as_ref().is_some_and(|resumed| key <= resumed.key);
+            let is_over = resumed.as_ref().is_some_and(|resumed| key < resumed.key && !resumed.key.starts_with(&key));
             let is_beyond = kept.len() >= keep && kept.last_key_value().is_none_or(|(last, _)| key > *last);
             if is_over || start.as_ref().is_some_and(|start| start.is_before(&key)) {
                 return Ok(ControlFlow::Continue(()));
@@ -210,11 +210,16 @@ impl Run<'_> {
             if is_beyond && matched > keep {
                 return Ok(ControlFlow::Continue(()));
             }
+            let mut met = 0_u32;
             self.results(step, &mut |item| {
-                matched += 1;
-                kept.insert(key.clone(), item);
-                if kept.len() > keep {
-                    kept.pop_last();
+                let key = [key.as_slice(), &met.to_be_bytes()].concat();
+                met += 1;
+                if resumed.as_ref().is_none_or(|resumed| key > resumed.key) {
+                    matched += 1;
+                    kept.insert(key, item);
+                    if kept.len() > keep {
+                        kept.pop_last();
+                    }
                 }
                 ControlFlow::Continue(())
             })

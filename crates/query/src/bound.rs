@@ -147,12 +147,10 @@ impl Bound {
         whole || self.touched.as_ref().is_none_or(|names| names.iter().any(|known| known == name))
     }
 
-    /// Whether results come of documents one by one: no aggregate, GROUP BY or DISTINCT, and no order among several of one
-    /// document. Then a store that reads in the order of [`Self::order_keys`] may stream with [`Self::results`], skip
+    /// Whether results come of documents one by one: no aggregate, GROUP BY or DISTINCT. Then a store that reads in the order of [`Self::order_keys`] may stream with [`Self::results`], skip
     /// [`Self::offset`] and stop after [`Self::limit`]; everything else goes through [`Self::accumulator`].
     pub fn is_plain(&self) -> bool {
-        let is_ordered_within = !self.sources.is_empty() && !self.order_by.is_empty();
-        self.grouping.is_none() && !self.distinct && !is_ordered_within
+        self.grouping.is_none() && !self.distinct
     }
 
     /// The paths of ORDER BY; empty without ORDER BY; `None` when it orders by something else than property paths.
