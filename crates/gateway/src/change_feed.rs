@@ -1,7 +1,8 @@
 use bytes::Bytes;
-use feedmill_store_api::{Change, FeedPage, FeedRange, FeedStart, Position, SessionToken};
+use feedmill_store_api::{Change, FeedPage, FeedRange, FeedStart, Position, RequestCharge, SessionToken};
 use http::StatusCode;
 
+use crate::all_versions;
 use crate::directory::ContainerEntry;
 use crate::fault::Fault;
 use crate::feed_scope::FeedScope;
@@ -13,23 +14,41 @@ use crate::router::Call;
 /// Changes of a page where the client leaves it to us.
 const ITEMS_DEFAULT: usize = 100;
 
-/// One page of the change feed, with everything that any SDK reads in its headers: etag, session token, LSN and item count also
-/// when there is nothing new.
+/// One page of the change feed, in either mode.
+pub(crate) struct Page {
+    pub(crate) items: Vec<Bytes>,
+    pub(crate) position: Position,
+    pub(crate) session: SessionToken,
+    pub(crate) head_lsn: u64,
+    pub(crate) charge: RequestCharge,
+}
+
+/// With everything that any SDK reads in its headers: etag, session token, LSN and item count also when there is nothing new.
 pub(crate) async fn read(call: &Call<'_>, entry: &ContainerEntry) -> Result<Reply, Fault> {
-    match call.asked.text(headers::A_IM).map(str::to_lowercase).as_deref() {
-        Some("incremental feed") => {}
-        Some("full-fidelity feed") => {
-            return Err(Fault::bad_request("the all-versions-and-deletes change feed is not supported here"));
-        }
+    let mode = call.asked.text(headers::A_IM).map(str::to_lowercase);
+    let has_all_versions = match mode.as_deref() {
+        Some("incremental feed") => false,
+        Some("full-fidelity feed") => true,
         other => {
             return Err(Fault::bad_request(format!("A-IM is {other:?}; it is Incremental Feed or Full-Fidelity Feed")));
         }
-    }
+    };
     let range = range(call, entry)?;
     let start = start(call.asked)?;
     let items_max = call.asked.items_max()?.unwrap_or(ITEMS_DEFAULT);
-    let page = entry.container.read_page(&range, &start, items_max).await?;
-    Ok(reply(call, entry, &page))
+    let page = if has_all_versions {
+        all_versions::read(call, entry, &range, &start, items_max)?
+    } else {
+        latest(call, entry.container.read_page(&range, &start, items_max).await?)
+    };
+    Ok(reply(entry, page))
+}
+
+fn latest(call: &Call<'_>, page: FeedPage) -> Page {
+    let has_envelopes = call.asked.text(headers::CHANGE_FEED_FORMAT).is_some();
+    let item = |change: &Change| if has_envelopes { envelope(change) } else { flat(change) };
+    let items = page.changes.iter().map(item).collect();
+    Page { items, position: page.position, session: page.session, head_lsn: page.head_lsn, charge: page.charge }
 }
 
 /// The part of the key space that the request is about, within one partition.
@@ -63,9 +82,9 @@ fn quoted(etag: &str) -> String {
     if etag.starts_with('"') { etag.to_owned() } else { format!("\"{etag}\"") }
 }
 
-fn reply(call: &Call<'_>, entry: &ContainerEntry, page: &FeedPage) -> Reply {
+fn reply(entry: &ContainerEntry, page: Page) -> Reply {
     let at_end = lsn(&page.session) >= page.head_lsn;
-    let status = if page.changes.is_empty() && at_end { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    let status = if page.items.is_empty() && at_end { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
     let head = page.head_lsn.to_string();
     // How far the partition is, not the page: the difference is what SDKs estimate the lag by.
     let session = page.session.0.split_once('#').map_or(String::new(), |(range, _)| format!("{range}#{head}"));
@@ -75,14 +94,11 @@ fn reply(call: &Call<'_>, entry: &ContainerEntry, page: &FeedPage) -> Reply {
         .header("etag", page.position.as_str())
         .header(headers::LSN, &head)
         .header(headers::GLOBAL_LSN, &head)
-        .items(page.changes.len());
+        .items(page.items.len());
     if status == StatusCode::NOT_MODIFIED {
         return reply;
     }
-    let envelopes = call.asked.text(headers::CHANGE_FEED_FORMAT).is_some();
-    let items: Vec<Bytes> =
-        page.changes.iter().map(|change| if envelopes { envelope(change) } else { flat(change) }).collect();
-    reply.body(listing(entry.rid(), "Documents", &items))
+    reply.body(listing(entry.rid(), "Documents", &page.items))
 }
 
 fn lsn(session: &SessionToken) -> u64 {

@@ -30,6 +30,9 @@ const KNOWN: [&str; 14] = [
 const REFUSED: [&str; 5] =
     ["computedProperties", "vectorEmbeddingPolicy", "fullTextPolicy", "analyticalStorageTtl", "clientEncryptionPolicy"];
 
+/// 30 days, as long as the longest continuous backup that it comes from in the service.
+const RETENTION_MINUTES_MAX: u64 = 30 * 24 * 60;
+
 impl Definition {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Fault> {
         let mut given: Map<String, Value> = serde_json::from_slice(body)
@@ -115,6 +118,12 @@ impl Definition {
         }
     }
 
+    /// For how long earlier versions and deletions are kept; `None`: not at all.
+    pub(crate) fn history_seconds(&self) -> Option<u32> {
+        let minutes = self.0.get("changeFeedPolicy")?.get("retentionDuration")?.as_u64()?;
+        u32::try_from(minutes * 60).ok().filter(|seconds| *seconds > 0)
+    }
+
     pub(crate) fn key_paths(&self) -> Result<Vec<String>, Fault> {
         let key = self.0.get("partitionKey").ok_or_else(|| {
             Fault::bad_request(
@@ -131,6 +140,13 @@ impl Definition {
 
     /// Puts in what the service would say that nobody gave.
     fn fill(&mut self) -> Result<(), Fault> {
+        let policy = self.0.get("changeFeedPolicy").and_then(|policy| policy.get("retentionDuration"));
+        if let Some(given) = policy.filter(|given| given.as_u64().is_none_or(|minutes| minutes > RETENTION_MINUTES_MAX))
+        {
+            return Err(Fault::bad_request(format!(
+                "changeFeedPolicy.retentionDuration is {given}; it is a whole number of minutes up to {RETENTION_MINUTES_MAX}"
+            )));
+        }
         match self.0.get("id").and_then(Value::as_str) {
             Some(name) if !name.is_empty() && !name.contains(['/', '\\', '?', '#']) && name.len() <= 255 => {}
             _ => return Err(Fault::bad_request("a container's id has 1 to 255 bytes without / \\ ? #")),

@@ -123,6 +123,7 @@ impl Directory {
     ) -> Result<Arc<ContainerEntry>> {
         database.handle.provision(spec).await?;
         let container = database.handle.container(&spec.name).await?;
+        self.store.keep_history(&database.name, &spec.name, definition.history_seconds()).await?;
         let kept = self.keep(container.rid(), Some(&definition), throughput, None).await?;
         Ok(database.put(container, definition, kept))
     }
@@ -135,6 +136,7 @@ impl Directory {
         throughput: Option<Throughput>,
     ) -> Result<Arc<ContainerEntry>> {
         let container = Arc::clone(&entry.container);
+        self.store.keep_history(&entry.database, container.name(), definition.history_seconds()).await?;
         let kept = self.keep(container.rid(), Some(&definition), throughput, Some(&entry.kept)).await?;
         let database = self.database(&entry.database);
         let database = database.map_err(|fault| Error::new(ErrorKind::NotFound, fault.message))?;

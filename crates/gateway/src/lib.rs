@@ -7,6 +7,7 @@
 //! Read `router.rs` first: it turns a request into a call on the store. `server.rs` only moves bytes.
 
 mod account;
+mod all_versions;
 mod auth;
 mod batches;
 mod binary;

@@ -82,14 +82,14 @@ fn page(core: &Core, partition: &Partition, changes: Vec<Change>, lsn: u64, head
     }
 }
 
-fn partition_of(core: &Core, range: &FeedRange) -> Result<Arc<Partition>, Error> {
+pub(crate) fn partition_of(core: &Core, range: &FeedRange) -> Result<Arc<Partition>, Error> {
     core.layout().around(range).map(Arc::clone).ok_or_else(|| {
         let text = format!("read the feed of {} in {range}: the range is not within one partition", core.name());
         Error::new(ErrorKind::Gone, text)
     })
 }
 
-fn lsn_of(core: &Core, range: &FeedRange, position: &Position, head_lsn: u64) -> Result<u64, Error> {
+pub(crate) fn lsn_of(core: &Core, range: &FeedRange, position: &Position, head_lsn: u64) -> Result<u64, Error> {
     let number = position.as_str().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let attempted = || format!("read the feed of {} in {range} from {position}", core.name());
     match number.and_then(|number| number.parse::<u64>().ok()) {
@@ -132,13 +132,13 @@ fn decode<'a>(core: &Core, key: &[u8], value: &'a [u8]) -> Result<(Version, Reco
 
 /// Parts of the log as one, in version order.
 #[derive(Default)]
-struct Merge<'a> {
+pub(crate) struct Merge<'a> {
     /// Each stands at an entry. Few, so the smallest is found by looking at all.
     heads: Vec<(Version, Box<dyn Cursor + 'a>)>,
 }
 
 impl<'a> Merge<'a> {
-    fn add(&mut self, mut cursor: Box<dyn Cursor + 'a>) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, mut cursor: Box<dyn Cursor + 'a>) -> Result<(), Error> {
         if cursor.advance().map_err(|failure| unavailable(&failure))? {
             let version = keys::version_of(cursor.key()).unwrap_or(Version(0));
             self.heads.push((version, cursor));
@@ -150,13 +150,17 @@ impl<'a> Merge<'a> {
         (0..self.heads.len()).min_by_key(|&at| self.heads[at].0)
     }
 
-    fn current(&self, core: &Core) -> Result<Option<(Version, Record<'_>)>, Error> {
-        let Some(at) = self.smallest() else { return Ok(None) };
-        let (_, cursor) = &self.heads[at];
-        decode(core, cursor.key(), cursor.value()).map(Some)
+    /// Its key and value.
+    pub(crate) fn entry(&self) -> Option<(&[u8], &[u8])> {
+        let (_, cursor) = &self.heads[self.smallest()?];
+        Some((cursor.key(), cursor.value()))
     }
 
-    fn advance(&mut self) -> Result<(), Error> {
+    fn current(&self, core: &Core) -> Result<Option<(Version, Record<'_>)>, Error> {
+        self.entry().map(|(key, value)| decode(core, key, value)).transpose()
+    }
+
+    pub(crate) fn advance(&mut self) -> Result<(), Error> {
         let Some(at) = self.smallest() else { return Ok(()) };
         let (version, cursor) = &mut self.heads[at];
         if cursor.advance().map_err(|failure| unavailable(&failure))? {

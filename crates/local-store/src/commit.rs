@@ -6,7 +6,8 @@ use crate::batch::{Prepared, Verb};
 use crate::container::Core;
 use crate::epk::EffectiveKey;
 use crate::error::{corrupt, unavailable};
-use crate::keys::{self, Head, Pointer, Record, Version};
+use crate::history;
+use crate::keys::{self, Event, EventKind, Head, Pointer, Record, Version};
 use crate::partition::{Partition, Writer};
 use crate::read;
 use crate::schema::NewDocument;
@@ -96,7 +97,7 @@ fn commit_to(
     let head = Head { lsn, timestamp_seconds };
 
     let view = core.shard.view();
-    let mut step = Step { core, partition, effective_key, head, view: &*view, targets: Vec::new() };
+    let mut step = Step { core, partition, effective_key, head, view: &*view, targets: Vec::new(), writes: Vec::new() };
     let mut decided = Vec::with_capacity(operations.len());
     let mut charge = RequestCharge::ZERO;
     for (index, operation) in operations.iter().enumerate() {
@@ -116,13 +117,18 @@ fn commit_to(
     if !leaves_a_version {
         batch.put(Table::State, Head::key(partition.id), head.encode());
     }
+    if core.history.seconds().is_some() {
+        step.tell(operations, &mut batch)?;
+    }
     let due = writer.next_expiry_seconds.is_some_and(|at| at <= timestamp_seconds);
     let mut next_expiry_seconds = writer.next_expiry_seconds;
     if due {
         let touched = |document: &[u8]| {
             step.targets.iter().any(|target| document.get(effective_key.len()..) == Some(target.id.as_bytes()))
         };
-        next_expiry_seconds = ttl::purge(core, &partition.buckets, &*view, timestamp_seconds, touched, &mut batch)?;
+        let aside = Version::aside(lsn, partition.id);
+        next_expiry_seconds =
+            ttl::purge(core, &partition.buckets, &*view, (aside, timestamp_seconds), touched, &mut batch)?;
     }
     for document in operations.iter().filter_map(|operation| operation.document.as_ref()) {
         let expires = ttl::expires_seconds(timestamp_seconds, document.lives_seconds);
@@ -152,6 +158,8 @@ struct Step<'a> {
     view: &'a dyn View,
     /// In the order of first mention. At most as many as a batch has operations, so a search is as good as a map.
     targets: Vec<Target<'a>>,
+    /// The operations that change something, and what each finds.
+    writes: Vec<(usize, Content)>,
 }
 
 impl<'a> Step<'a> {
@@ -178,6 +186,7 @@ impl<'a> Step<'a> {
             let charge = charge.read(Some(bytes), &ReadLevel::Quorum);
             return Ok(Ok(Decided { etag, is_new: false, charge, content: now }));
         }
+        self.writes.push((index, now));
         let Some(document) = &operation.document else {
             let (bytes, indexed_values) = match now {
                 Content::Stored(pointer) => self.record_size(pointer)?,
@@ -274,6 +283,50 @@ impl<'a> Step<'a> {
             }
         }
         Ok(leaves_a_version)
+    }
+
+    /// Writes down what the operations do one by one, for containers that keep it.
+    fn tell(&self, operations: &'a [Prepared], batch: &mut Batch) -> Result<(), Error> {
+        let bucket = self.core.buckets.of(self.effective_key);
+        history::forget(self.core, self.view, bucket, self.head.timestamp_seconds, batch)?;
+        let timestamp_seconds = self.head.timestamp_seconds;
+        for target in &self.targets {
+            if let Some(stored) = target.stored.filter(|stored| !stored.is_live(timestamp_seconds)) {
+                let aside = Version::aside(self.head.lsn, self.partition.id);
+                history::expire(self.core, self.view, self.effective_key, stored, (aside, timestamp_seconds), batch)?;
+            }
+        }
+        for &(index, found) in &self.writes {
+            let previous = match found {
+                Content::Nothing => None,
+                Content::Stored(pointer) => Some((pointer.version, pointer.created)),
+                Content::New { operation, created } => Some((self.version(operation), created)),
+            };
+            let version = self.version(index);
+            let mut put = |kind, record| {
+                let previous = previous.map(|(previous, _)| previous);
+                let event = Event { kind, timestamp_seconds, previous, record };
+                batch.put(Table::History, keys::event(bucket, version, previous), event.encode());
+            };
+            match (&operations[index].document, previous) {
+                (Some(document), None) => put(EventKind::Create, self.record(document, version)),
+                (Some(document), Some((_, created))) => put(EventKind::Replace, self.record(document, created)),
+                (None, _) => match found {
+                    Content::Nothing => {}
+                    Content::Stored(pointer) => {
+                        let stored = history::stored(self.core, self.view, bucket, pointer)?;
+                        put(EventKind::Delete, history::record(self.core, &stored, pointer)?);
+                    }
+                    Content::New { operation, created } => {
+                        let document = operations[operation].document.as_ref();
+                        document
+                            .into_iter()
+                            .for_each(|document| put(EventKind::Delete, self.record(document, created)));
+                    }
+                },
+            }
+        }
+        Ok(())
     }
 
     fn put(&self, key: Vec<u8>, document: &NewDocument, version: Version, created: Version, batch: &mut Batch) {

@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use crate::charge::ChargeOptions;
 use crate::epk::EffectiveKey;
 use crate::error::unavailable;
+use crate::history::Retention;
 use crate::keys::Buckets;
 use crate::layout::{self, Layout};
 use crate::options::Options;
@@ -27,6 +28,7 @@ pub(crate) struct Core {
     pub(crate) buckets: Buckets,
     /// Held for writing by whoever splits or merges, never across a wait.
     pub(crate) layout: RwLock<Arc<Layout>>,
+    pub(crate) history: Retention,
     pub(crate) plans: PlanCache,
     pub(crate) options: Arc<Options>,
     storage: Arc<dyn Storage>,
@@ -44,7 +46,9 @@ impl Core {
         let shard = storage.shard(ShardId(id));
         let place = Place { name: &schema.spec.name, effective_key_bytes: schema.effective_key_bytes() };
         let layout = Layout::open(&*shard.view(), &schema.spec, place)?;
+        let history = Retention::open(&*shard.view())?;
         Ok(Self {
+            history,
             shard,
             buckets: layout::buckets(&schema.spec),
             layout: RwLock::new(Arc::new(layout)),

@@ -22,6 +22,11 @@ impl Version {
         Self(lsn << (PARTITION_BITS + OPERATION_BITS) | u64::from(partition) << OPERATION_BITS | operation as u64)
     }
 
+    /// Of what a commit does beside its operations; they are at most a hundred.
+    pub(crate) fn aside(lsn: u64, partition: u16) -> Self {
+        Self::new(lsn, partition, (1 << OPERATION_BITS) - 1)
+    }
+
     /// Above every version of `lsn` and below every later one's.
     pub(crate) fn after(lsn: u64) -> Self {
         Self::new(lsn + 1, 0, 0)
@@ -80,9 +85,16 @@ pub(crate) fn version(bucket: Bucket, version: Version) -> Vec<u8> {
     bytes
 }
 
-/// The version in a key that [`version`] made.
+/// The version in a key that [`version`] or [`event`] made.
 pub(crate) fn version_of(key: &[u8]) -> Option<Version> {
-    Some(Version(u64::from_be_bytes(key.get(2..)?.try_into().ok()?)))
+    Some(Version(u64::from_be_bytes(*key.get(2..)?.first_chunk()?)))
+}
+
+/// One commit sweeps up more than it has operations to number: those are told apart by what they were before.
+pub(crate) fn event(bucket: Bucket, version: Version, previous: Option<Version>) -> Vec<u8> {
+    let mut bytes = self::version(bucket, version);
+    bytes.extend(previous.map_or(0, |previous| previous.0).to_be_bytes());
+    bytes
 }
 
 pub(crate) fn index_prefix(key: &[u8], index: u8) -> Vec<u8> {
@@ -173,6 +185,54 @@ impl<'a> Record<'a> {
 
     pub(crate) fn is_live(&self, now_seconds: i64) -> bool {
         self.expires_seconds.is_none_or(|expires| now_seconds < expires)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    Create,
+    Replace,
+    Delete,
+    /// A deletion because the document's time was over.
+    Expire,
+}
+
+/// What the history table has for a version.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event<'a> {
+    pub(crate) kind: EventKind,
+    pub(crate) timestamp_seconds: i64,
+    pub(crate) previous: Option<Version>,
+    /// Of what was written, or of what was deleted.
+    pub(crate) record: Record<'a>,
+}
+
+impl<'a> Event<'a> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![match self.kind {
+            EventKind::Create => 0,
+            EventKind::Replace => 1,
+            EventKind::Delete => 2,
+            EventKind::Expire => 3,
+        }];
+        write_number(&mut bytes, u64::try_from(self.timestamp_seconds).unwrap_or(0));
+        self.previous.unwrap_or(Version(0)).write(&mut bytes);
+        bytes.extend(self.record.encode());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &'a [u8], effective_key_bytes: usize) -> Option<Self> {
+        let (kind, mut bytes) = bytes.split_first()?;
+        let kind = match kind {
+            0 => EventKind::Create,
+            1 => EventKind::Replace,
+            2 => EventKind::Delete,
+            3 => EventKind::Expire,
+            _ => return None,
+        };
+        let timestamp_seconds = i64::try_from(read_number(&mut bytes)?).ok()?;
+        let previous = Some(Version::read(&mut bytes)?).filter(|previous| previous.0 > 0);
+        Some(Self { kind, timestamp_seconds, previous, record: Record::decode(bytes, effective_key_bytes)? })
     }
 }
 

@@ -1,8 +1,7 @@
 //! A Cosmos-compatible document store in this process: the databases, containers and change feeds of
 //! [`feedmill_store_api`], in memory or on disk.
 //!
-//! What it keeps of Cosmos: etags and conditions, one LSN for each commit of a physical partition, the latest-version change
-//! feed, splits and merges of partitions, transactional batches, time to live, composite indexes, SQL queries, limits and request charges. What it refuses:
+//! What it keeps of Cosmos: etags and conditions, one LSN for each commit of a physical partition, the change feed in both modes, splits and merges of partitions, transactional batches, time to live, composite indexes, SQL queries, limits and request charges. What it refuses:
 //! to be opened by a second process, to acknowledge anything after a write or sync has failed, and queries outside the
 //! subset of `feedmill-query`.
 //!
@@ -27,6 +26,7 @@ mod directory;
 mod drop;
 mod epk;
 mod error;
+mod history;
 mod keys;
 mod layout;
 mod metrics;
@@ -50,6 +50,8 @@ pub use control::{PhysicalPartition, lsn_of};
 pub use database::{LocalStore, Stats};
 pub use epk::key_range;
 pub use error::OpenError;
+pub use history::{Happened, HistoryPage};
+pub use keys::EventKind;
 pub use options::Options;
 pub use resume::ResumeFilter;
 pub use transaction::{Done, Step, Transacted};

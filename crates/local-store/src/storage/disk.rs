@@ -91,7 +91,8 @@ fn open_database(dir: &Path, opening: &Opening) -> fjall::Result<(Database, [Key
         database.keyspace(name, options)
     };
     // In the order of `Table`.
-    let trees = [tree("documents")?, tree("versions")?, tree("index")?, tree("expiry")?, tree("state")?];
+    let trees =
+        [tree("documents")?, tree("versions")?, tree("index")?, tree("expiry")?, tree("state")?, tree("history")?];
     Ok((database, trees))
 }
 

@@ -40,10 +40,13 @@ pub(crate) enum Table {
     Expiry,
     /// What there is only one of in a shard.
     State,
+    /// Bucket, version and the version before → what happened, where a container keeps that for a time.
+    History,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 5] = [Self::Documents, Self::Versions, Self::Index, Self::Expiry, Self::State];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Documents, Self::Versions, Self::Index, Self::Expiry, Self::State, Self::History];
 }
 
 /// Changes that take effect together. No key of a table may appear twice.
