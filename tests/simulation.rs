@@ -63,3 +63,41 @@ fn a_rule_that_is_switched_off_is_noticed() {
         assert!(noticed, "{} seeds without the rule {:?}, and nothing is wrong", mutant.seeds_max, mutant.name);
     }
 }
+
+/// A seed that failed once.
+fn replay(scale: Scale, seed: u64) {
+    Run::new(scale, seed).play().unwrap_or_else(|failure| panic!("seed {seed} of {scale:?}: {failure}"));
+}
+
+#[test]
+fn seed_1000385_splits_the_lease_container_while_a_host_begins_to_follow_it() {
+    replay(Scale::Full, 1_000_385);
+    replay(Scale::Full, 1_001_190);
+    replay(Scale::Full, 1_001_336);
+    replay(Scale::Full, 1_002_341);
+}
+
+#[test]
+fn seed_1002957_brings_a_host_back_that_is_busy_and_has_watched_others_before() {
+    replay(Scale::Full, 1_002_957);
+}
+
+#[test]
+fn seed_1001293_brings_a_host_back_that_counts_as_dead_and_takes_its_leases() {
+    replay(Scale::Full, 1_001_293);
+    replay(Scale::Full, 1_002_412);
+    replay(Scale::Full, 1_004_612);
+}
+
+#[test]
+fn seed_1015412_makes_a_counter_late_whose_reaction_has_changed_its_type() {
+    replay(Scale::Tiny, 1_015_412);
+    replay(Scale::Tiny, 1_046_500);
+}
+
+#[test]
+fn seed_1185765_wakes_a_host_that_reads_its_source_older_than_its_target() {
+    replay(Scale::Tiny, 1_119_267);
+    replay(Scale::Tiny, 1_130_698);
+    replay(Scale::Tiny, 1_185_765);
+}

@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::measure::Measure;
+use crate::opening::Opening;
 use crate::recount::{Recount, Target};
 use crate::{NAME, Options};
 
@@ -49,22 +50,31 @@ impl Handler for CountHandler {
                 container_rid: Arc::clone(&delivery.container_rid),
                 lsn: Some(delivery.lsn()),
             };
+            let mut unopened = BTreeSet::new();
             let names = match self.measure.counter() {
                 Some(name) => BTreeSet::from([name.to_owned()]),
                 None => {
                     let mut names = named(delivery, &mut outcome);
                     // The feed does not say which type a reaction was before, and that one's count may have fallen to nothing.
                     let there = stored(&recount.subject, settler.reader()).await?;
+                    unopened.extend(names.iter().filter(|name| !there.contains(name)).cloned());
                     names.extend(there.into_iter().filter(|name| self.measure.makes(name)));
                     names
                 }
             };
-            let mut targets = Vec::with_capacity(names.len());
+            let (mut targets, mut new) = (Vec::with_capacity(names.len()), Vec::new());
             for name in names {
                 match Target::new(subject, name) {
-                    Ok(target) => targets.push(target),
+                    Ok(target) => {
+                        new.extend(unopened.contains(&target.name).then(|| target.clone()));
+                        targets.push(target);
+                    }
                     Err(error) => outcome.reject(delivery.changes.len().saturating_sub(1), error.to_string()),
                 }
+            }
+            if !new.is_empty() {
+                let (subject, container_rid) = (recount.subject.clone(), Arc::clone(&recount.container_rid));
+                settler.settle(&Opening { subject, container_rid }, new, Some(())).await?;
             }
             // Not counted before the targets are read: what was counted for a later change already is done.
             settler.settle(&recount, targets, None).await?;

@@ -5,6 +5,7 @@
 
 mod handler;
 mod measure;
+mod opening;
 mod options;
 mod rebuild;
 mod recount;

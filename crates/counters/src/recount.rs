@@ -36,8 +36,8 @@ struct AsOf {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    name: String,
-    id: DocumentId,
+    pub(crate) name: String,
+    pub(crate) id: DocumentId,
 }
 
 impl Target {

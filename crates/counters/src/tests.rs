@@ -1,11 +1,17 @@
 //! The handlers on the real local store.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use feedmill_documents::containers::{AUTHOR_POSTS, COUNTERS, FOLLOWING, FOLLOWS, POST_REPLIES, REACTIONS};
 use feedmill_documents::id::join;
 use feedmill_engine::{Processor, StartFrom};
+use feedmill_store_api::{
+    Container, Database, Operation, PartitionKey, PassingContainer, PassingDatabase, Result, Written,
+};
 use feedmill_testing::World;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::{Options, processors};
@@ -72,6 +78,58 @@ async fn a_change_of_type_corrects_the_counter_it_left() {
     assert_eq!(values(&world).await, expected(&[("p:likes", 0), ("p:love", 1)]));
     put(&mut world, REACTIONS, &[reaction("p", "a", "haha")]).await;
     assert_eq!(values(&world).await, expected(&[("p:haha", 1), ("p:likes", 0), ("p:love", 0)]));
+}
+
+/// Writes on their way.
+type OnTheWay = Arc<Mutex<Vec<(Arc<dyn Container>, PartitionKey, Operation)>>>;
+
+/// A network on which every write stays on its way.
+struct Slow {
+    inner: Arc<dyn Database>,
+    on_the_way: OnTheWay,
+}
+
+struct SlowContainer {
+    inner: Arc<dyn Container>,
+    on_the_way: OnTheWay,
+}
+
+impl PassingDatabase for Slow {
+    fn inner(&self) -> &dyn Database {
+        &*self.inner
+    }
+
+    fn wrap(&self, inner: Arc<dyn Container>) -> Arc<dyn Container> {
+        Arc::new(SlowContainer { inner, on_the_way: Arc::clone(&self.on_the_way) })
+    }
+}
+
+impl PassingContainer for SlowContainer {
+    fn inner(&self) -> &dyn Container {
+        &*self.inner
+    }
+
+    fn write<'a>(&'a self, key: &'a PartitionKey, operation: Operation) -> BoxFuture<'a, Result<Written>> {
+        self.on_the_way.lock().unwrap().push((Arc::clone(&self.inner), key.clone(), operation));
+        std::future::pending().boxed()
+    }
+}
+
+/// Found by tiny seed 1015412: the create of a counter was late, its sender gone, and its type named by nobody any more.
+#[tokio::test]
+async fn a_counter_that_is_made_late_does_not_count_what_has_changed_its_type() {
+    let (mut world, on_the_way) = (World::new().await, OnTheWay::default());
+    world.put(REACTIONS, reaction("p", "a", "wow")).await;
+    world.write_through(|inner| Arc::new(Slow { inner, on_the_way: Arc::clone(&on_the_way) }));
+    assert!(world.deliver(&all()).now_or_never().is_none(), "it waits for its write, and is gone");
+    world.write_through(|inner| inner);
+    put(&mut world, REACTIONS, &[reaction("p", "a", "like")]).await;
+    let late = std::mem::take(&mut *on_the_way.lock().unwrap());
+    assert_eq!(late.len(), 1);
+    for (container, key, operation) in late {
+        container.write(&key, operation).await.unwrap();
+    }
+    assert_eq!(values(&world).await, expected(&[("p:likes", 1), ("p:wow", 0)]));
 }
 
 #[tokio::test]

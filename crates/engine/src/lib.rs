@@ -36,6 +36,8 @@ pub use dead_letters::{DeadLetters, Letter, LetterFilter, LetterState};
 pub use engine::{Engine, Parts, Summary};
 pub use error::EngineError;
 pub use events::Event;
+#[cfg(feature = "planning")]
+pub use fleet::Planning;
 pub use handler::{Delivery, Handler, Outcome, Rejection};
 pub use lag::{RangeStatus, Status};
 pub use lease::Error as LeaseError;

@@ -17,6 +17,8 @@ pub enum Protection {
     TombstoneWhereNothingWas,
     /// Targets, and all sources but those of the changed key, are read as new as they are.
     QuorumRead,
+    /// Sources of a target that is there are read as new as they are, those of the changed key too.
+    FreshOverTargets,
     /// A count is left alone only for changes it was counted for; an equal value is not enough.
     AsOf,
     /// An older revision does not replace what a newer one made.
@@ -33,8 +35,22 @@ pub enum Protection {
     PersonsFields,
     /// The time for which another stands still counts only while one's own heartbeats succeed.
     OwnHeartbeats,
+    /// Who counted as dead and has a lease that was written since is back.
+    BackAtWork,
     /// A refusal after a lost reply may be one's own success, and is read back.
     ReadBack,
+    /// A refusal that could not be read back stays in doubt.
+    LastingDoubt,
+    /// Hosts that make the first leases at the same time agree on what they cover.
+    AgreedRanges,
+    /// A division that somebody began is completed, whatever the store's ranges are by then.
+    BegunDivisions,
+    /// What a host is given before it comes back it takes anew.
+    TakenAnew,
+    /// A heartbeat of one's own that failed between two looks, or came after one's time, counts against what was seen.
+    MissesBetweenLooks,
+    /// No delivery begins behind the deadline, however late the host is told.
+    DeadlineOfDeliveries,
     /// A host that was not heard of stops before others may have its leases.
     Deadline,
 }

@@ -64,7 +64,7 @@ impl Kept {
 
 impl Directory {
     pub(crate) async fn open(store: LocalStore, clock: Arc<dyn Clock>) -> Result<Self> {
-        let own = store.database(OWN_DATABASE).await?;
+        let own = store.served(OWN_DATABASE).await?;
         own.provision(&ContainerSpec::new(OWN_CONTAINER, "/id")).await?;
         let own = own.container(OWN_CONTAINER).await?;
         let directory =
@@ -96,7 +96,7 @@ impl Directory {
     }
 
     pub(crate) async fn add_database(&self, name: &str, throughput: Option<Throughput>) -> Result<Arc<DatabaseEntry>> {
-        let handle = self.store.database(name).await?;
+        let handle = self.store.served(name).await?;
         let kept = self.keep(handle.rid(), None, throughput, None).await?;
         let (name, rid) = (name.to_owned(), handle.rid().to_owned());
         let entry = Arc::new(DatabaseEntry { name: name.clone(), rid, kept, handle, containers: RwLock::default() });
@@ -153,7 +153,7 @@ impl Directory {
     }
 
     async fn load(&self, name: &str) -> Result<()> {
-        let handle = self.store.database(name).await?;
+        let handle = self.store.served(name).await?;
         let kept = self.kept(handle.rid()).await?;
         let (own_name, rid) = (name.to_owned(), handle.rid().to_owned());
         let names = handle.containers().await?;

@@ -16,6 +16,7 @@ use crate::error::{OpenError, unavailable};
 use crate::options::Options;
 use crate::rid;
 use crate::schema::Schema;
+use crate::served::ServedDatabase;
 use crate::storage::{DiskStorage, MemoryStorage, Opening, Storage, Ticket};
 
 /// What stands for the account's host name in lease prefixes.
@@ -83,6 +84,16 @@ impl LocalStore {
             synced(&*self.inner.storage, ticket).await?;
         }
         Ok(database)
+    }
+
+    /// The database for readers that outlive this process, as those of a server do: what they are shown survives a power
+    /// cut.
+    ///
+    /// Others may see what is not yet synced: they are gone with it. Whoever outlives it could go on behind a change that
+    /// was lost, and pass over the one that took its place.
+    pub async fn served(&self, name: &str) -> Result<Arc<dyn Database>> {
+        let (inner, storage) = (self.database(name).await?, Arc::clone(&self.inner.storage));
+        Ok(Arc::new(ServedDatabase { inner, storage }))
     }
 
     /// Writes out and syncs what is left. From then on nothing is acknowledged any more.

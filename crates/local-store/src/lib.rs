@@ -38,6 +38,7 @@ mod resume;
 mod rid;
 mod scan;
 mod schema;
+mod served;
 mod split;
 mod storage;
 mod transaction;
@@ -54,4 +55,6 @@ pub use history::{Happened, HistoryPage};
 pub use keys::EventKind;
 pub use options::Options;
 pub use resume::ResumeFilter;
+#[cfg(feature = "simulated-disk")]
+pub use storage::SimulatedDisk;
 pub use transaction::{Done, Step, Transacted};

@@ -12,6 +12,7 @@ mod host_clock;
 mod mutant;
 mod network;
 mod oracle;
+mod power;
 mod run;
 mod seed;
 mod signal;

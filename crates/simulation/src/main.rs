@@ -21,9 +21,13 @@ struct Args {
     /// Steps of the actors in each world; without it as many as the seed says.
     #[arg(long)]
     steps: Option<u64>,
-    /// Tiny worlds only: one author, two followers, two posts, two hosts.
-    #[arg(long, conflicts_with_all = ["mutant", "mutants"])]
+    /// Tiny worlds only: one author, two followers, two posts, two hosts. Without it and `--full`, even seeds play tiny worlds
+    /// and odd ones full ones.
+    #[arg(long, conflicts_with_all = ["full", "mutant", "mutants"])]
     tiny: bool,
+    /// Full worlds only: several hosts with whole engines.
+    #[arg(long, conflicts_with_all = ["mutant", "mutants"])]
+    full: bool,
     /// Switches off one rule; its name is one of those that `--mutants` prints.
     #[arg(long, conflicts_with = "mutants")]
     mutant: Option<String>,
@@ -48,11 +52,16 @@ fn main() -> ExitCode {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let began = clock.monotonic();
-    let (mut failed, mut requests) = (0_u64, 0_u64);
+    let (mut failed, mut requests, mut tiny) = (0_u64, 0_u64, 0_u64);
     for seed in args.seed..args.seed.saturating_add(args.seeds) {
-        let scale = if args.tiny { Scale::Tiny } else { Scale::Full };
+        let scale = match (args.tiny, args.full) {
+            (true, _) => Scale::Tiny,
+            (_, true) => Scale::Full,
+            _ => Scale::of(seed),
+        };
         let mut run = mutant.flatten().map_or_else(|| Run::new(scale, seed), |mutant| Run::of(mutant, seed));
         run.steps = args.steps;
+        tiny += u64::from(run.scale == Scale::Tiny);
         if args.trace {
             run.trace = Sink::Print;
         }
@@ -60,12 +69,12 @@ fn main() -> ExitCode {
             Ok(story) => requests += story.requests,
             Err(failure) => {
                 failed += 1;
-                println!("seed {seed}: {failure}");
+                println!("seed {seed} of {:?}: {failure}", run.scale);
             }
         }
     }
     let took = clock.monotonic().since(began);
-    println!("{} seeds, {failed} failed, {requests} requests, {took:.1?}", args.seeds);
+    println!("{} seeds, {tiny} of them tiny, {failed} failed, {requests} requests, {took:.1?}", args.seeds);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

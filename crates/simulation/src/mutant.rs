@@ -20,6 +20,17 @@ enum Rule {
     OfEngine(Protection),
     /// The other side is listed from the container whose own feed drives it.
     OtherSideFromItsDriver,
+    /// Whoever outlives the store is shown only what survives a power cut.
+    ShownWhatSurvives,
+}
+
+/// What is wrong with the store itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flaws {
+    /// Containers whose lists come from a copy that lags behind, instead of from themselves.
+    pub(crate) copied: &'static [&'static str],
+    /// It shows what a power cut may still take away.
+    pub(crate) shows_unsynced: bool,
 }
 
 const fn tiny(name: &'static str, rule: Protection, seeds_max: u64) -> Mutant {
@@ -31,7 +42,7 @@ const fn full(name: &'static str, rule: Protection, seeds_max: u64) -> Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         tiny("write condition", Protection::WriteCondition, 1_000),
         tiny("target read before sources", Protection::TargetBeforeSources, 2_000),
         tiny("exact skip rule", Protection::ExactSkip, 10_000),
@@ -52,22 +63,31 @@ impl Mutant {
         full("parts before removing the whole", Protection::PartsBeforeRemoval, 100),
         full("still-time only while own heartbeats succeed", Protection::OwnHeartbeats, 200),
         full("read-back after an ambiguous 409 or 412", Protection::ReadBack, 200),
+        full("begun divisions are completed", Protection::BegunDivisions, 2_000),
+        full("own misses between two looks", Protection::MissesBetweenLooks, 2_000),
         full("the worker's deadline", Protection::Deadline, 200),
+        Self {
+            name: "answers that survive a power cut",
+            rule: Rule::ShownWhatSurvives,
+            scale: Scale::Full,
+            seeds_max: 2_000,
+        },
     ];
 
     /// Plays with this rule switched off.
     pub(crate) fn switched_off<T>(self, work: impl FnOnce() -> T) -> T {
         match self.rule {
             Rule::OfEngine(protection) => protection.switched_off(work),
-            Rule::OtherSideFromItsDriver => work(),
+            Rule::OtherSideFromItsDriver | Rule::ShownWhatSurvives => work(),
         }
     }
 
-    /// Containers whose lists come from a copy that lags behind, instead of from themselves.
-    pub(crate) fn copied(self) -> &'static [&'static str] {
+    pub(crate) fn flaws(self) -> Flaws {
+        let sound = Flaws::default();
         match self.rule {
-            Rule::OfEngine(_) => &[],
-            Rule::OtherSideFromItsDriver => &[AUTHOR_POSTS, FOLLOWS],
+            Rule::OfEngine(_) => sound,
+            Rule::OtherSideFromItsDriver => Flaws { copied: &[AUTHOR_POSTS, FOLLOWS], ..sound },
+            Rule::ShownWhatSurvives => Flaws { shows_unsynced: true, ..sound },
         }
     }
 }

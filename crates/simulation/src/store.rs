@@ -6,12 +6,13 @@ use std::sync::Arc;
 use feedmill_clock::{Entropy, ManualClock};
 use feedmill_local_store::LocalStore;
 use feedmill_store_api::{
-    ContainerSpec, Database, DocumentId, Operation, PageRequest, PartitionKey, Query, ReadLevel, Scope,
+    Applied, ContainerSpec, Database, DocumentId, Operation, PageRequest, PartitionKey, Query, ReadLevel, Scope,
 };
 use serde_json::Value;
 
 use crate::documents::Source;
 use crate::network::Replicas;
+use crate::power::{Power, Reader};
 use crate::seed::Chance;
 
 /// More are of no use to a world of a few keys.
@@ -20,9 +21,19 @@ const PARTITIONS_MAX: usize = 4;
 /// The store of a world.
 #[derive(Clone)]
 pub(crate) struct Store {
+    /// As the world itself sees it.
     pub(crate) database: Arc<dyn Database>,
+    /// As hosts do.
+    pub(crate) served: Arc<dyn Database>,
     pub(crate) replicas: Replicas,
-    local: LocalStore,
+    ground: Ground,
+}
+
+/// What is under it.
+#[derive(Clone)]
+enum Ground {
+    Memory(LocalStore),
+    Disk(Power),
 }
 
 const DATABASE: &str = "world";
@@ -35,22 +46,47 @@ impl Store {
         for spec in containers {
             database.provision(&spec).await.expect("memory does not fail");
         }
-        Self { database, replicas: Replicas::new(clock), local: store }
+        let served = Arc::clone(&database);
+        Self { database, served, replicas: Replicas::new(clock), ground: Ground::Memory(store) }
+    }
+
+    /// On a disk whose power may go. Hosts read as `reader` does.
+    pub(crate) async fn on_disk(
+        power: &Power,
+        reader: Reader,
+        containers: impl IntoIterator<Item = ContainerSpec>,
+    ) -> Self {
+        let (database, served) = (power.database(Reader::World).await, power.database(reader).await);
+        for spec in containers {
+            database.provision(&spec).await.expect("nothing is cut before the world begins");
+        }
+        Self { database, served, replicas: Replicas::none(), ground: Ground::Disk(power.clone()) }
+    }
+
+    fn local(&self) -> LocalStore {
+        match &self.ground {
+            Ground::Memory(store) => store.clone(),
+            Ground::Disk(power) => {
+                power.sync_soon();
+                power.store()
+            }
+        }
     }
 
     /// Splits one of the container's partitions, or merges two neighbours. What came of it, for the trace.
     pub(crate) async fn reshape(&self, container: &str, chance: &Entropy) -> String {
-        let partitions = self.local.partitions(DATABASE, container).expect("every world provisions what it reshapes");
+        let local = self.local();
+        let partitions = local.partitions(DATABASE, container).expect("every world provisions what it reshapes");
         let ranges: Vec<_> = partitions.into_iter().map(|partition| partition.range).collect();
         if ranges.len() < PARTITIONS_MAX && chance.happens(if ranges.len() > 1 { 0.5 } else { 1.0 }) {
             let range = chance.one_of(&ranges);
-            return match self.local.split(DATABASE, container, range).await {
+            return match local.split(DATABASE, container, range).await {
                 Ok(parts) => format!("splits {range} of {container} into {} and {}", parts[0], parts[1]),
                 Err(error) => format!("cannot split {range} of {container}: {error}"),
             };
         }
         let pair = *chance.one_of(&ranges.windows(2).collect::<Vec<_>>());
-        match self.local.merge(DATABASE, container, &pair[0], &pair[1]).await {
+        match local.merge(DATABASE, container, &pair[0], &pair[1]).await {
             Ok(whole) => format!("merges {} and {} of {container} to {whole}", pair[0], pair[1]),
             Err(error) => format!("cannot merge {} and {} of {container}: {error}", pair[0], pair[1]),
         }
@@ -59,8 +95,11 @@ impl Store {
     pub(crate) async fn put(&self, source: &Source) {
         let container = self.database.container(source.container).await.expect("every play provisions what it writes");
         let operation = Operation::Upsert { id: source.id.clone(), body: source.body.clone() };
-        let written = container.write(&source.key, operation).await.expect("the actors write sound documents");
-        self.replicas.landed(&*container, &source.key, &source.id, &written.session);
+        match container.write(&source.key, operation).await {
+            Ok(written) => self.replicas.landed(&*container, &source.key, &source.id, &written.session),
+            // The power went: it is there or it is not, and what is there counts.
+            Err(error) => assert_eq!(error.applied(), Applied::Perhaps, "the actors write sound documents: {error}"),
+        }
     }
 
     /// A person marks what they were told as read, if it is there: one step, on the version they saw.
@@ -79,9 +118,14 @@ impl Store {
             body: bytes::Bytes::from(body.to_string()),
             if_match: Some(document.etag),
         };
-        let written = container.write(&key, operation).await.expect("nothing happens between the read and the write");
-        self.replicas.landed(&*container, &key, id, &written.session);
-        true
+        // Nothing happens between the read and the write.
+        match container.write(&key, operation).await {
+            Ok(written) => self.replicas.landed(&*container, &key, id, &written.session),
+            Err(error) => assert_eq!(error.applied(), Applied::Perhaps, "it was read just now: {error}"),
+        }
+        let found = container.read(&key, id, &ReadLevel::Quorum).await.expect("memory does not fail").0;
+        let body = found.map(|document| document.parse::<Value>().expect("documents are JSON"));
+        body.is_some_and(|body| body["read"] == true)
     }
 
     /// Every document of a container, in the order of the store.

@@ -80,6 +80,12 @@ impl World {
         rejected
     }
 
+    /// From now on processors write through what `wrap` puts before the store.
+    pub fn write_through(&mut self, wrap: impl FnOnce(Arc<dyn Database>) -> Arc<dyn Database>) {
+        let (database, clock) = (wrap(Arc::clone(&self.database)), Arc::new(self.clock.clone()));
+        self.writer = Writer::new(database, clock, Entropy::seeded(1), SettleOptions::default());
+    }
+
     /// Makes the next [`Self::deliver`] begin from the beginning.
     pub fn rewind(&mut self) {
         self.positions.clear();

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use feedmill_store_api::{Change, Container, FeedRange, FeedStart, Result};
+use feedmill_store_api::{Change, Container, ErrorKind, FeedRange, FeedStart, Result};
 
 use crate::limits::FOLLOW_ITEMS;
+
+/// How often the ranges are looked up before whoever asked is told that they do not hold.
+const LOOKS_MAX: usize = 10;
 
 /// A place in the feed of the lease container.
 pub(crate) struct Follow {
@@ -15,6 +18,17 @@ pub(crate) struct Follow {
 impl Follow {
     /// From now on; whoever lists what is there afterwards misses nothing.
     pub(crate) async fn begin(container: Arc<dyn Container>) -> Result<Self> {
+        for _ in 1..LOOKS_MAX {
+            match Self::at_head(Arc::clone(&container)).await {
+                // Split or merged since its ranges were looked up.
+                Err(error) if error.kind() == ErrorKind::Gone => {}
+                begun => return begun,
+            }
+        }
+        Self::at_head(container).await
+    }
+
+    async fn at_head(container: Arc<dyn Container>) -> Result<Self> {
         let mut ranges = Vec::new();
         for range in container.feed_ranges().await? {
             let page = container.read_page(&range, &FeedStart::Now, 1).await?;

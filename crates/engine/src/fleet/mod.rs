@@ -13,6 +13,8 @@ mod guest;
 mod heart;
 mod heartbeat;
 mod launch;
+#[cfg(feature = "planning")]
+mod planning;
 mod pulse;
 mod rest;
 mod view;
@@ -48,6 +50,8 @@ use crate::{EngineError, Processor, metrics};
 pub(crate) use guest::Guest;
 pub(crate) use heart::{Heart, Replaced};
 pub(crate) use heartbeat::{Heartbeat, id_prefix as heartbeat_prefix};
+#[cfg(feature = "planning")]
+pub use planning::Planning;
 pub(crate) use pulse::Pulse;
 
 /// A processor whose leases are kept.
@@ -71,8 +75,9 @@ pub(crate) struct Fleet {
     view: View,
     follow: Option<Follow>,
     expiry: Expiry,
-    /// Failed heartbeats of ours that the watch over others knows of.
+    /// Failed heartbeats and returns of ours that the watch over others knows of.
     misses: u64,
+    returns: u64,
     /// Whether it was told that this host is.
     fenced: bool,
     weights: Weights,
@@ -128,6 +133,7 @@ impl Fleet {
         Self {
             view: View::new(members.keys().cloned()),
             misses: 0,
+            returns: followed_since_return,
             expiry: Expiry::new(options.heartbeat_expiry, options.heartbeat_interval * 2),
             list_at: shared.clock.monotonic(),
             ranges: BTreeMap::new(),
@@ -180,6 +186,7 @@ impl Fleet {
                     while let Some((lease, gauge, left)) = self.crew.ended().now_or_never() {
                         self.ended(&lease, gauge, left)?;
                     }
+                    self.learned()?;
                 }
             }
         }
@@ -257,11 +264,21 @@ impl Fleet {
         Ok(())
     }
 
-    /// The time since the last look counts, unless a heartbeat of ours failed in it: while something long is asked of the
-    /// store, the failure and the next success are both over before anybody looks.
+    /// The time since the last look counts, unless a heartbeat of ours failed in it, and nothing of before counts if we were
+    /// away so long that others may have counted us as dead: while something long is asked of the store, that and the next
+    /// success are both over before anybody looks.
     fn watch(&mut self) {
-        let misses = self.shared.pulse.misses();
-        if std::mem::replace(&mut self.misses, misses) != misses && Protection::OwnHeartbeats.holds() {
+        let (misses, returns) = (self.shared.pulse.misses(), self.shared.pulse.returns());
+        if std::mem::replace(&mut self.returns, returns) != returns
+            && Protection::OwnHeartbeats.holds()
+            && Protection::MissesBetweenLooks.holds()
+        {
+            self.expiry.begin_anew();
+        }
+        if std::mem::replace(&mut self.misses, misses) != misses
+            && Protection::OwnHeartbeats.holds()
+            && Protection::MissesBetweenLooks.holds()
+        {
             self.expiry.look_away();
         }
         self.expiry.watch(self.shared.clock.monotonic());
@@ -312,6 +329,7 @@ impl Fleet {
                 for change in changes {
                     if let Seen::Lease(id) = self.view.apply(&change.etag, &change.body)? {
                         self.compare(&id);
+                        self.noticed(&id);
                     }
                 }
             }
@@ -339,6 +357,16 @@ impl Fleet {
         // What we take is in the feed before and after.
         if !ours && stored.lease.epoch() >= epoch {
             self.crew.order(id, Order::Lost(Lost { owner: owner.map(|owner| owner.host) }));
+        }
+    }
+
+    /// Somebody wrote a lease: its owner lives, whatever was thought of it. What a host took that came back this moment would
+    /// otherwise be taken from it on the strength of what was seen before.
+    fn noticed(&mut self, id: &str) {
+        if Protection::BackAtWork.holds()
+            && let Some(owner) = self.view.lease(id).and_then(|stored| stored.lease.owned_by())
+        {
+            self.expiry.back(&owner);
         }
     }
 
@@ -404,7 +432,7 @@ impl Fleet {
         }
         self.weigh(now);
         let duties = self.duties();
-        let just_returned = self.followed_since_return < self.shared.pulse.returns();
+        let just_returned = self.followed_since_return < self.shared.pulse.returns() && Protection::TakenAnew.holds();
         for (lease, order) in duties.orders {
             // What is wanted elsewhere is divided there.
             let order = match (order, self.finer.get(&lease)) {
@@ -536,10 +564,14 @@ impl Fleet {
             self.worked.remove(id);
             self.finer.remove(id);
         }
+        let is_others = matches!(left, Left::Others(_));
         self.view.left(id, left);
+        if is_others {
+            self.noticed(id);
+        }
         if let Some(gauge) = gauge.filter(|_| !stopping) {
             self.status.remove(&gauge);
         }
-        self.learned()
+        Ok(())
     }
 }

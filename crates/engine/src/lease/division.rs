@@ -36,9 +36,9 @@ impl Keeper {
         let range = stored.lease.range();
         // Under whatever name: .NET hosts call leases by the ids of partition key ranges.
         let there: Vec<_> = self.table.list().await?.into_iter().filter(|part| is_part(&part.lease, range)).collect();
-        let parts = if !there.is_empty() {
+        let parts = if !there.is_empty() && Protection::BegunDivisions.holds() {
             topology::completed(range, &there.iter().map(|part| part.lease.range().clone()).collect::<Vec<_>>())
-        } else if begun.is_empty() {
+        } else if begun.is_empty() || !Protection::BegunDivisions.holds() {
             topology::parts(range, &self.ranges().await?)
         } else {
             topology::completed(range, begun)

@@ -83,6 +83,14 @@ impl Expiry {
         }
     }
 
+    /// A lease was written that has it for its owner: whoever counted as dead is back, and gets the whole time again.
+    pub(crate) fn back(&mut self, owner: &Owner) {
+        if let Some(stillness) = self.owners.get_mut(owner).filter(|stillness| stillness.confirmed) {
+            stillness.stood = Duration::ZERO;
+            stillness.confirmed = false;
+        }
+    }
+
     pub(crate) fn is_dead(&self, owner: &Owner) -> bool {
         self.owners.get(owner).is_some_and(|stillness| stillness.confirmed)
     }
@@ -134,6 +142,25 @@ mod tests {
         assert_eq!((expiry.suspects(), expiry.due_at()), (vec![], None));
         expiry.seen(&b, Some("y"));
         assert!(!expiry.is_dead(&b), "it came back");
+    }
+
+    #[test]
+    fn who_counted_as_dead_and_has_a_lease_that_was_written_since_is_back() {
+        let (mut expiry, dead) = (expiry(), owner("1"));
+        expiry.seen(&dead, Some("1"));
+        expiry.watch(at(0));
+        expiry.watch(at(6));
+        // Who is only suspected is not confused by it.
+        expiry.back(&dead);
+        expiry.watch(at(9));
+        assert_eq!(expiry.suspects(), std::slice::from_ref(&dead));
+        expiry.confirm(&dead);
+        assert!(expiry.is_dead(&dead));
+        expiry.back(&dead);
+        assert!(!expiry.is_dead(&dead) && expiry.suspects().is_empty());
+        expiry.watch(at(15));
+        expiry.watch(at(18));
+        assert_eq!(expiry.suspects(), [dead]);
     }
 
     #[test]

@@ -134,6 +134,8 @@ impl Shares<'_> {
     ) -> Option<(usize, usize, usize)> {
         let (least, taker) = *by_load.first()?;
         for &(load, giver) in by_load.iter().rev() {
+            #[cfg(test)]
+            tests::LOOKS.set(tests::LOOKS.get() + 1);
             let gap = load - least;
             // An idle lease weighs 1, so nothing can be gained from a smaller gap.
             if gap < 2 || gap <= band {
@@ -164,6 +166,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    thread_local! {
+        /// Hosts that were looked at for what they could give.
+        pub(super) static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
 
     #[derive(Debug)]
     struct Case {
@@ -281,6 +288,30 @@ mod tests {
         let loads = case.loads();
         let mean = loads.iter().sum::<u64>() / 110;
         assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= mean / DEAD_BAND, "{loads:?}");
+    }
+
+    /// Leases that moved, and hosts that were looked at for them, when hosts join a fleet that was at rest.
+    fn looks(hosts: usize, leases: usize) -> (usize, usize) {
+        let mut case = Case::new(hosts, leases);
+        for (index, lease) in case.leases.iter_mut().enumerate() {
+            lease.3 = 1 + (index as u64 * 7919) % 32;
+        }
+        case.carry_out();
+        LOOKS.set(0);
+        assert_eq!(case.carry_out(), 0);
+        assert!(LOOKS.get() <= 2, "{} looks at rest", LOOKS.get());
+        let mut case = case.joined(hosts + hosts / 10);
+        LOOKS.set(0);
+        (case.carry_out(), LOOKS.get())
+    }
+
+    #[test]
+    fn a_plan_takes_about_one_look_a_move_whatever_the_number_of_leases() {
+        for (hosts, leases) in [(10, 1_000), (100, 1_000), (100, 10_000), (200, 10_000)] {
+            let (moves, looks) = looks(hosts, leases);
+            assert!(moves <= leases / 5, "{moves} of {leases} leases move for a tenth more hosts");
+            assert!(looks <= 2 * moves + 2 * hosts, "{looks} looks for {moves} moves among {hosts} hosts");
+        }
     }
 
     prop_compose! {

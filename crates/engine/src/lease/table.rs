@@ -154,7 +154,9 @@ impl Table {
                     }
                     Ok(found) => Replaced::Refused(found),
                     // Until somebody has looked, it may still be our own.
-                    Err(error) if doubtful => Replaced::Failed(error.perhaps_applied()),
+                    Err(error) if doubtful && Protection::LastingDoubt.holds() => {
+                        Replaced::Failed(error.perhaps_applied())
+                    }
                     Err(error) => Replaced::Failed(error),
                 }
             }

@@ -23,7 +23,8 @@ const IDS_MAX: usize = 100;
 const PAGE_ITEMS: usize = 1_000;
 
 /// Reads for handlers and projections, each as fresh as settling needs it: the delivered key with the page's session
-/// token, everything else as a quorum read, because a session token says nothing about another container.
+/// token, everything else as a quorum read, because a session token says nothing about another container. The sources of
+/// targets that are there already are read by quorum, all of them: somebody may have settled for a later change.
 pub struct Reader<'a> {
     pub(super) writer: &'a Writer,
     /// None for an operator, whose reads are all quorum reads.
@@ -164,8 +165,18 @@ impl<'a> Reader<'a> {
         Ok(self.writer.open(container).await?.container.rid().into())
     }
 
+    /// Every read of it is a quorum read.
+    pub(super) fn fresher(&self) -> Self {
+        Self::new(self.writer, None)
+    }
+
     pub(super) fn tally(&self) -> Tally {
         self.tally.lock().clone()
+    }
+
+    /// Takes over what another one has read.
+    pub(super) fn absorb(&self, mut other: Self) {
+        self.tally.lock().add(&std::mem::take(other.tally.get_mut()));
     }
 
     pub(super) fn record(&self, container: &str, change: impl FnOnce(&mut ContainerTally)) {

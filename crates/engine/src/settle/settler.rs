@@ -189,8 +189,17 @@ impl<'a> Settler<'a> {
             self.reader.record(opened.container.name(), |tally| tally.skipped += skipped);
             return Ok(Vec::new());
         }
+        let is_any_there = open.iter().flat_map(|(_, unsettled)| unsettled).any(|(_, _, current)| current.is_some());
         let sources = match read_before {
             Some(sources) => sources,
+            // What is there may have been made from a later change than the one delivered to us, and the page's session token
+            // does not reach so far. Where nothing is, nobody has settled, and whoever comes later settles again.
+            None if is_any_there && Protection::FreshOverTargets.holds() => {
+                let fresher = self.reader.fresher();
+                let sources = projection.read(&wanted, &fresher).await?;
+                self.reader.absorb(fresher);
+                sources
+            }
             None => projection.read(&wanted, &self.reader).await?,
         };
 

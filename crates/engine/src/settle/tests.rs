@@ -111,6 +111,19 @@ async fn a_source_that_changes_after_it_was_read_does_not_end_in_its_old_state()
 }
 
 #[tokio::test]
+async fn a_replica_that_lags_behind_a_later_settlement_does_not_bring_its_old_state_back() {
+    let world = World::new().await;
+    world.put("s1", Some("one")).await;
+    let old = world.known("s1").await.1;
+    world.put("s1", Some("two")).await;
+    world.settle("s1").await;
+    // Somebody wakes up who was given the older change.
+    world.faults.lag_at(old);
+    world.settle("s1").await;
+    assert_eq!(world.target("s1").await, Some("two".into()));
+}
+
+#[tokio::test]
 async fn nothing_is_sent_later_than_settle_max_after_its_target_was_read() {
     let world = World::new().await;
     world.put("s1", Some("one")).await;

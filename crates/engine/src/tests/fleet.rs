@@ -16,15 +16,15 @@ use crate::{EngineError, Outcome, Processor};
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// A host of its own name, and what it asked for and was given.
-struct Host {
+pub(super) struct Host {
     name: &'static str,
-    spy: Arc<Spy>,
+    pub(super) spy: Arc<Spy>,
     seen: Arc<Seen>,
-    running: Running,
+    pub(super) running: Running,
 }
 
 impl Host {
-    fn start(world: &World, name: &'static str) -> Self {
+    pub(super) fn start(world: &World, name: &'static str) -> Self {
         let (handler, seen) = Scripted::accepting();
         Self::with(world, name, |engine| engine.add(processor("p", SOURCE, handler.clone())), seen)
     }
@@ -37,7 +37,7 @@ impl Host {
     }
 }
 
-async fn fleet(partitions: u32, ranges_per_partition: usize) -> World {
+pub(super) async fn fleet(partitions: u32, ranges_per_partition: usize) -> World {
     let mut world = World::with_partitions(partitions).await;
     world.exclusive = false;
     world.options.ranges_per_partition = ranges_per_partition;
@@ -63,7 +63,7 @@ async fn until_shared(world: &World, shares: &[(&str, usize)]) -> Duration {
     until(world, shares, Duration::from_millis(50)).await
 }
 
-async fn until(world: &World, shares: &[(&str, usize)], step: Duration) -> Duration {
+pub(super) async fn until(world: &World, shares: &[(&str, usize)], step: Duration) -> Duration {
     let began = world.clock.monotonic();
     let mut last = BTreeMap::new();
     while world.clock.monotonic().since(began) < Duration::from_secs(300) {
@@ -76,14 +76,14 @@ async fn until(world: &World, shares: &[(&str, usize)], step: Duration) -> Durat
     panic!("wanted {shares:?}, came to {last:?}");
 }
 
-fn is_heartbeat(request: &Request) -> bool {
+pub(super) fn is_heartbeat(request: &Request) -> bool {
     match &request.kind {
         Kind::Write(operation) => operation.id().as_str().starts_with("feedmill.host."),
         _ => false,
     }
 }
 
-fn is_of_leases(request: &Request) -> bool {
+pub(super) fn is_of_leases(request: &Request) -> bool {
     request.container == "leases"
 }
 

@@ -7,6 +7,7 @@ mod events;
 mod failures;
 mod fleet;
 mod handlers;
+mod idle;
 mod leases;
 mod lifetimes;
 mod operators;

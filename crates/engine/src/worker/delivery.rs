@@ -14,6 +14,7 @@ use super::{Context, RangeState};
 use crate::dead_letters::{Failure, Fault, source_id};
 use crate::events::Event;
 use crate::options::OnError;
+use crate::protection::Protection;
 use crate::supervisor::catch;
 use crate::{Delivery, Outcome, SettleError, metrics, retry};
 
@@ -72,7 +73,7 @@ pub(super) async fn deliver(context: &Context, delivery: Delivery, mut slot: Slo
     while let Some(delivery) = parts.pop() {
         let began = context.clock.monotonic();
         // Whoever was frozen while it waited finds out here, before it is told.
-        if !context.pulse.allows(began) {
+        if !context.pulse.allows(began) && Protection::DeadlineOfDeliveries.holds() {
             return Fate::Fenced;
         }
         match attempt(context, &delivery).await {

@@ -19,6 +19,7 @@ use crate::dead_letters::Fault;
 use crate::lease::{HeldLease, Lost};
 use crate::lifetime::Round;
 use crate::limits::{GATHER_PAUSE_MAX, TURN_INTERVAL};
+use crate::protection::Protection;
 use crate::range::Order;
 use crate::retry;
 use crate::shutdown::Stop;
@@ -133,7 +134,7 @@ impl Pump {
         // Also where no place is free: otherwise the loop would wake for a time that has passed, again and again.
         self.lanes.warm(now);
         let is_ours = self.checkpointer.good_until().is_none_or(|until| now <= until);
-        if !is_ours || !self.context.pulse.allows(now) {
+        if !is_ours || (!self.context.pulse.allows(now) && Protection::DeadlineOfDeliveries.holds()) {
             return Some(Why::Fenced);
         }
         if let Some(leaving) = &self.leaving

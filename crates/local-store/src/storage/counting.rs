@@ -40,6 +40,10 @@ impl Storage for CountingStorage {
         self.inner.synced(ticket)
     }
 
+    fn shown(&self) -> Option<Wait> {
+        self.inner.shown()
+    }
+
     fn congested(&self) -> Option<Wait> {
         self.inner.congested()
     }

@@ -106,6 +106,10 @@ impl Storage for DiskStorage {
         if self.inner.sync { self.syncer.wait(ticket) } else { None }
     }
 
+    fn shown(&self) -> Option<Wait> {
+        if self.inner.sync { self.syncer.wait_for_all() } else { None }
+    }
+
     fn congested(&self) -> Option<Wait> {
         self.inner.is_congested().then(|| self.syncer.hold_back())
     }
@@ -220,6 +224,7 @@ impl Shard for DiskShard {
                 None => writes.remove(tree, self.key(&key)),
             }
         }
+        self.syncer.begin();
         writes.commit().map_err(|error| {
             let failure = self.inner.failure("write", &error);
             self.syncer.fail(failure.clone());

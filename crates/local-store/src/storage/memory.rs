@@ -36,6 +36,10 @@ impl Storage for MemoryStorage {
         None
     }
 
+    fn shown(&self) -> Option<Wait> {
+        None
+    }
+
     fn congested(&self) -> Option<Wait> {
         None
     }

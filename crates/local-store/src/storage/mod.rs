@@ -8,6 +8,8 @@ mod counting;
 mod disk;
 mod memory;
 mod packed;
+#[cfg(feature = "simulated-disk")]
+mod simulated;
 mod syncer;
 
 use std::ops::Deref;
@@ -19,6 +21,8 @@ use futures::channel::oneshot;
 pub(crate) use counting::{CountingStorage, Reads};
 pub(crate) use disk::{DiskStorage, Opening};
 pub(crate) use memory::MemoryStorage;
+#[cfg(feature = "simulated-disk")]
+pub use simulated::SimulatedDisk;
 
 /// Which container; the catalog of databases and containers has one to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +88,9 @@ pub(crate) trait Storage: Send + Sync {
 
     /// `None` when everything up to `ticket` is safe already.
     fn synced(&self, ticket: Ticket) -> Option<Wait>;
+
+    /// For whoever has looked at something: `None` when everything that was visible until now is safe already.
+    fn shown(&self) -> Option<Wait>;
 
     /// `Some` while too much is waiting to be written out: new work should wait until it resolves.
     fn congested(&self) -> Option<Wait>;

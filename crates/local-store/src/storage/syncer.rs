@@ -34,6 +34,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    /// Writes that are visible, or may be at any moment, and have no ticket yet.
+    begun: u64,
     /// The newest ticket handed out.
     issued: u64,
     synced: u64,
@@ -57,9 +59,15 @@ impl Syncer {
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
+    /// Before a write is applied: [`Self::issue`] ends it, or [`Self::fail`] for good.
+    pub(super) fn begin(&self) {
+        self.shared.state.lock().begun += 1;
+    }
+
     /// For a write that has just been applied.
     pub(super) fn issue(&self) -> Ticket {
         let mut state = self.shared.state.lock();
+        state.begun = state.begun.saturating_sub(1);
         state.issued += 1;
         Ticket(state.issued)
     }
@@ -87,6 +95,20 @@ impl Syncer {
         drop(state);
         self.shared.wake.notify_one();
         Some(wait)
+    }
+
+    /// For everything that was visible until now; `None` when it is all synced.
+    pub(super) fn wait_for_all(&self) -> Option<Wait> {
+        let target = {
+            let mut state = self.shared.state.lock();
+            if state.begun == 0 && state.synced >= state.issued && state.failure.is_none() {
+                return None;
+            }
+            // A sync that began before may have missed what has no ticket yet: the next one is waited for.
+            state.issued += u64::from(state.begun > 0);
+            state.issued
+        };
+        self.wait(Ticket(target))
     }
 
     pub(super) fn hold_back(&self) -> Wait {
@@ -297,6 +319,26 @@ mod tests {
         step.send(Err(Failure("the disk is full".into()))).unwrap();
         assert_eq!(&*block_on(before).unwrap().0, "the disk is full");
         assert_eq!(&*block_on(syncer.watch()).unwrap().0, "the disk is full", "also to those who come after it");
+    }
+
+    #[test]
+    fn whoever_looks_waits_for_what_is_visible_and_not_synced_and_for_nothing_else() {
+        let (syncer, _, begins, step) = stepped();
+        assert!(syncer.wait_for_all().is_none());
+        // Visible already, and its ticket not yet handed out.
+        syncer.begin();
+        let mut looked = syncer.wait_for_all().unwrap();
+        begins.recv().unwrap();
+        assert!(looked.try_recv().unwrap().is_none());
+        let written = syncer.wait(syncer.issue()).unwrap();
+        step.send(Ok(())).unwrap();
+        block_on(looked).unwrap().unwrap();
+        let looked = syncer.wait_for_all().unwrap();
+        begins.recv().unwrap();
+        step.send(Ok(())).unwrap();
+        block_on(written).unwrap().unwrap();
+        block_on(looked).unwrap().unwrap();
+        assert!(syncer.wait_for_all().is_none());
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Host {
         let life = format!("{} {}", self.name, self.lives);
         self.trace.say(&life, || "starts".to_owned());
         let link = Link::new(network, &life, &self.gate, &self.reach);
-        let database: Arc<dyn Database> = Arc::new(FaultyDatabase::new(&store.database, &link).called(&self.account));
+        let database: Arc<dyn Database> = Arc::new(FaultyDatabase::new(&store.served, &link).called(&self.account));
         let mut engine = Engine::new(Parts {
             database,
             clock: Arc::new(self.clock.clone()),

@@ -19,8 +19,10 @@ use feedmill_engine::StartFrom;
 use self::host::{Host, Setting, processors};
 use self::operators::Operators;
 use self::writer::Writer;
+use crate::mutant::Flaws;
 use crate::network::{Ground, Network, Weather};
 use crate::oracle::{Projections, Rules};
+use crate::power::{Power, Reader};
 use crate::seed::{Chance, Seed};
 use crate::store::Store;
 use crate::trace::Trace;
@@ -34,12 +36,14 @@ const CALM_MAX: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_secs(2);
 /// How long it must stay so.
 const REST: Duration = Duration::from_secs(20);
+/// Share of worlds whose store is on a disk, and has one replica.
+const POWERED: f64 = 0.3;
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(crate) fn run(seed: Seed, steps: u64, copied: &'static [&'static str], sink: &Sink) -> Result<Story, Failure> {
+pub(crate) fn run(seed: Seed, steps: u64, flaws: Flaws, sink: &Sink) -> Result<Story, Failure> {
     let clock = ManualClock::new(BEGINNING);
     let trace = Trace::new(&clock, sink);
-    stage::play(&clock.clone(), LIMIT, Box::pin(World::run(seed, steps, copied, clock, trace)))?
+    stage::play(&clock.clone(), LIMIT, Box::pin(World::run(seed, steps, flaws, clock, trace)))?
 }
 
 struct World {
@@ -49,22 +53,26 @@ struct World {
     rules: Rules,
     writer: Writer,
     operators: Operators,
+    power: Option<Power>,
     hosts: Vec<Host>,
     chance: Entropy,
     trace: Trace,
 }
 
 impl World {
-    async fn run(
-        seed: Seed,
-        steps: u64,
-        copied: &'static [&'static str],
-        clock: ManualClock,
-        trace: Trace,
-    ) -> Result<Story, Failure> {
+    async fn run(seed: Seed, steps: u64, flaws: Flaws, clock: ManualClock, trace: Trace) -> Result<Story, Failure> {
         let (chance, clock) = (seed.stream("world"), &clock);
         let partitions = *chance.one_of(&[1, 1, 2, 3]);
-        let store = Store::new(clock, containers::all(partitions)).await;
+        // Of a stream of its own, so that the other worlds are as they would be without.
+        let power = seed.stream("power");
+        let power = power.happens(POWERED).then(|| Power::new(clock, power));
+        let store = match &power {
+            Some(power) => {
+                let reader = if flaws.shows_unsynced { Reader::World } else { Reader::Host };
+                Store::on_disk(power, reader, containers::all(partitions)).await
+            }
+            None => Store::new(clock, containers::all(partitions)).await,
+        };
         let rules = Rules::new(&store, clock, trace.clone());
         let weather = Weather::drawn(&chance);
         // Hosts of one fleet share the leases; hosts that call the account differently do not, and do all work twice.
@@ -75,7 +83,8 @@ impl World {
             HOSTS[..*chance.one_of(&[1, 2, 2, 3])].iter().map(|name| Host::new(name, &setting)).collect();
         trace.say("world", || {
             let count = hosts.len();
-            format!("{count} hosts, one fleet: {one_fleet}, {partitions} partitions, from {start:?}, {weather:?}")
+            let disk = if power.is_some() { ", on a disk" } else { "" };
+            format!("{count} hosts{disk}, one fleet: {one_fleet}, {partitions} partitions, from {start:?}, {weather:?}")
         });
         let network = Network::new(Ground {
             clock: clock.clone(),
@@ -83,14 +92,16 @@ impl World {
             weather: Weather::calm(),
             trace: trace.clone(),
             replicas: store.replicas.clone(),
-            copied,
+            truth: Arc::clone(&store.database),
+            copied: flaws.copied,
             witness: Arc::new(rules.clone()),
         });
         let writer = Writer::new(seed.stream("writer"), clock, &store, &trace);
         let mut accounts: Vec<_> = hosts.iter().map(|host| host.account.clone()).collect();
         accounts.dedup();
         let operators = Operators::new(accounts, seed, clock, &store, &network, &trace);
-        let mut world = Self { clock: clock.clone(), store, network, rules, writer, operators, hosts, chance, trace };
+        let mut world =
+            Self { clock: clock.clone(), store, network, rules, writer, operators, power, hosts, chance, trace };
         if start == StartFrom::Now {
             world.open().await;
         }

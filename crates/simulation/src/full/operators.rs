@@ -77,7 +77,7 @@ impl Operators {
     }
 
     fn database(&self, account: &str) -> Arc<dyn Database> {
-        Arc::new(FaultyDatabase::new(&self.store.database, &self.link()).called(account))
+        Arc::new(FaultyDatabase::new(&self.store.served, &self.link()).called(account))
     }
 
     fn link(&self) -> Link {

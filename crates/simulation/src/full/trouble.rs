@@ -15,11 +15,18 @@ use crate::seed::Chance;
 const RESHAPED: [&str; 9] = [POSTS, FOLLOWS, REACTIONS, BLOCKS, AUTHOR_POSTS, POST_REPLIES, FOLLOWING, FAN_OUT, LEASES];
 /// The store is down for so long at most: longer than anybody counts as alive without a heartbeat.
 const OUTAGE_MAX: Duration = Duration::from_secs(30);
+/// Share of troubles that are a power cut, where the store is on a disk.
+const CUT: f64 = 0.3;
+/// How long the store takes at most to be there again after one.
+const RESTART_MAX: Duration = Duration::from_secs(3);
 /// So long at most nothing else happens, to see what comes of it.
 const LULL_MAX: Duration = Duration::from_secs(40);
 
 impl World {
     pub(super) async fn trouble(&mut self) {
+        if self.power.as_ref().is_some_and(|power| power.goes(CUT)) {
+            return self.power_cut().await;
+        }
         match self.chance.below(0..12) {
             0..=6 => self.disturb(),
             7 | 8 => {
@@ -37,6 +44,19 @@ impl World {
                 self.network.set_weather(weather);
             }
             _ => self.clock.sleep(self.chance.up_to(LULL_MAX)).await,
+        }
+    }
+
+    async fn power_cut(&self) {
+        let Some(power) = &self.power else { return };
+        let (unsynced, kept) = power.cut();
+        self.trace.say("store", || format!("loses its power: {kept} of {unsynced} unsynced commits survive"));
+        if power.goes(0.5) {
+            let weather = self.network.weather();
+            self.network.set_weather(Weather::outage());
+            self.clock.sleep(self.chance.up_to(RESTART_MAX)).await;
+            self.trace.say("store", || "is up again".to_owned());
+            self.network.set_weather(weather);
         }
     }
 

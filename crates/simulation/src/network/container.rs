@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use feedmill_store_api::{
-    BatchOutcome, ChangeFeed, Container, ContainerSpec, Document, DocumentId, Documents, FeedPage, FeedRange,
+    Applied, BatchOutcome, ChangeFeed, Container, ContainerSpec, Document, DocumentId, Documents, FeedPage, FeedRange,
     FeedStart, Operation, PageRequest, PartitionKey, Query, QueryPage, ReadLevel, RequestCharge, Result, Scope,
     Written,
 };
@@ -74,9 +74,15 @@ impl Documents for FaultyContainer {
         let send = self.sender(move |container, link| {
             let (key, operation) = (key.clone(), Arc::clone(&operation));
             async move {
-                let written = container.write(&key, (*operation).clone()).await?;
-                link.landed(&*container, &key, [&*operation], &written.session);
-                Ok(written)
+                let written = container.write(&key, (*operation).clone()).await;
+                match &written {
+                    Ok(written) => link.landed(&*container, &key, [&*operation], &written.session),
+                    Err(error) if error.applied() == Applied::Perhaps => {
+                        link.survived(container.name(), &key, &operation).await;
+                    }
+                    Err(_) => {}
+                }
+                written
             }
             .boxed()
         });

@@ -121,6 +121,30 @@ impl Link {
         self.network.landings(container.name()).raise();
     }
 
+    /// The power went while this was written: tells who looks on if it is there all the same.
+    pub(super) async fn survived(&self, container: &str, key: &PartitionKey, operation: &Operation) {
+        let Inner { truth, witness, .. } = &*self.network.0;
+        let Ok(opened) = truth.container(container).await else { return };
+        let Ok((found, _)) = opened.read(key, operation.id(), &ReadLevel::Quorum).await else { return };
+        let fields = |body: &[u8]| {
+            let mut fields: serde_json::Map<_, _> = serde_json::from_slice(body).expect("documents are JSON");
+            fields.retain(|name: &String, _: &mut serde_json::Value| !name.starts_with('_'));
+            fields
+        };
+        let is_there = match (operation, found) {
+            (Operation::Delete { .. }, found) => found.is_none(),
+            (
+                Operation::Create { body, .. } | Operation::Replace { body, .. } | Operation::Upsert { body, .. },
+                Some(found),
+            ) => fields(&found.body) == fields(body),
+            (_, None) => false,
+        };
+        if is_there {
+            witness.landed(&self.life, container, operation);
+        }
+        self.network.0.trace.say(&self.life, || format!("{} of {container} survived: {is_there}", operation.id()));
+    }
+
     /// A document as whoever answers now has it.
     pub(super) fn seen(&self, container: &str, read: Read<'_>) -> Vec<Option<Document>> {
         let Read { key, ids, level, found } = read;

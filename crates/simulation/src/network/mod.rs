@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use feedmill_clock::{Entropy, ManualClock};
-use feedmill_store_api::Operation;
+use feedmill_store_api::{Database, Operation};
 use parking_lot::Mutex;
 
 pub(crate) use database::FaultyDatabase;
@@ -42,6 +42,8 @@ struct Inner {
     /// Counts what was written, by container.
     landed: Mutex<BTreeMap<String, Signal>>,
     replicas: Replicas,
+    /// The store as it is, past all faults.
+    truth: Arc<dyn Database>,
     /// Containers whose lists come from a copy that lags behind.
     copied: &'static [&'static str],
     witness: Arc<dyn Witness>,
@@ -54,6 +56,7 @@ pub(crate) struct Ground {
     pub(crate) weather: Weather,
     pub(crate) trace: Trace,
     pub(crate) replicas: Replicas,
+    pub(crate) truth: Arc<dyn Database>,
     pub(crate) copied: &'static [&'static str],
     pub(crate) witness: Arc<dyn Witness>,
 }
@@ -73,7 +76,7 @@ impl Witness for NoWitness {
 
 impl Network {
     pub(crate) fn new(ground: Ground) -> Self {
-        let Ground { clock, entropy, weather, trace, replicas, copied, witness } = ground;
+        let Ground { clock, entropy, weather, trace, replicas, truth, copied, witness } = ground;
         Self(Arc::new(Inner {
             clock,
             entropy,
@@ -84,6 +87,7 @@ impl Network {
             waiting_for_late: Mutex::default(),
             landed: Mutex::default(),
             replicas,
+            truth,
             copied,
             witness,
         }))

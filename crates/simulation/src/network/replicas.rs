@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 /// Every version that documents ever had. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Replicas(Arc<Inner>);
+pub(crate) struct Replicas(Option<Arc<Inner>>);
 
 struct Inner {
     clock: ManualClock,
@@ -31,7 +31,12 @@ struct Version {
 
 impl Replicas {
     pub(crate) fn new(clock: &ManualClock) -> Self {
-        Self(Arc::new(Inner { clock: clock.clone(), versions: Mutex::default() }))
+        Self(Some(Arc::new(Inner { clock: clock.clone(), versions: Mutex::default() })))
+    }
+
+    /// A store that has only one, and everything that is read is as new as it is.
+    pub(crate) fn none() -> Self {
+        Self(None)
     }
 
     /// The document was written just now, up to the LSN of this token.
@@ -42,11 +47,12 @@ impl Replicas {
         id: &DocumentId,
         session: &SessionToken,
     ) {
+        let Some(inner) = &self.0 else { return };
         let read = container.read(key, id, &ReadLevel::Quorum).now_or_never();
         let (document, _) = read.expect("the store in memory answers at once").expect("it took a write just now");
-        let version = Version { landed: self.0.clock.monotonic(), lsn: lsn(session), document };
+        let version = Version { landed: inner.clock.monotonic(), lsn: lsn(session), document };
         let name = (container.name().to_owned(), key.clone(), id.clone());
-        self.0.versions.lock().entry(name).or_default().push(version);
+        inner.versions.lock().entry(name).or_default().push(version);
     }
 
     /// The document as a replica knew it at `at`, or as it was at the token, whichever is newer. `newest`: as it is.
@@ -60,7 +66,8 @@ impl Replicas {
     ) -> Option<Document> {
         // What has expired has expired everywhere.
         let newest = newest?;
-        let (versions, seen) = (self.0.versions.lock(), lsn(session));
+        let Some(inner) = &self.0 else { return Some(newest) };
+        let (versions, seen) = (inner.versions.lock(), lsn(session));
         let Some(versions) = versions.get(&(container.to_owned(), key.clone(), id.clone())) else {
             return Some(newest);
         };
@@ -71,7 +78,8 @@ impl Replicas {
     /// Whether a copy that was last brought up to date at `at` has the document at all.
     pub(super) fn is_copied(&self, container: &str, key: &PartitionKey, id: &str, at: Monotonic) -> bool {
         let Ok(id) = DocumentId::new(id) else { return true };
-        let versions = self.0.versions.lock();
+        let Some(inner) = &self.0 else { return true };
+        let versions = inner.versions.lock();
         let versions = versions.get(&(container.to_owned(), key.clone(), id));
         versions.and_then(|versions| versions.first()).is_none_or(|first| first.landed <= at)
     }

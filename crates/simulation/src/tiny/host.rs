@@ -58,7 +58,7 @@ impl Host {
     pub(super) fn start(&mut self, play: &Play, store: &Store, network: &Network) {
         self.trace.say(self.name, || "starts".to_owned());
         let link = Link::new(network, self.name, &self.gate, &Reach::default());
-        let database: Arc<dyn Database> = Arc::new(FaultyDatabase::new(&store.database, &link));
+        let database: Arc<dyn Database> = Arc::new(FaultyDatabase::new(&store.served, &link));
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let writer =
             Writer::new(Arc::clone(&database), Arc::clone(&clock), self.chance.clone(), SettleOptions::default());

@@ -16,6 +16,7 @@ use feedmill_clock::{Clock, Entropy, ManualClock, Monotonic};
 use self::host::Host;
 use self::play::Play;
 pub(crate) use self::play::feeds;
+use crate::mutant::Flaws;
 use crate::network::{Ground, Network, NoWitness, Weather};
 use crate::seed::{Chance, Seed};
 use crate::store::Store;
@@ -34,10 +35,10 @@ const SHORTLY: Duration = Duration::from_millis(50);
 /// How often it is looked whether everything is quiet.
 const LOOK: Duration = Duration::from_millis(200);
 
-pub(crate) fn run(seed: Seed, steps: u64, copied: &'static [&'static str], sink: &Sink) -> Result<Story, Failure> {
+pub(crate) fn run(seed: Seed, steps: u64, flaws: Flaws, sink: &Sink) -> Result<Story, Failure> {
     let clock = ManualClock::new(BEGINNING);
     let trace = Trace::new(&clock, sink);
-    stage::play(&clock.clone(), LIMIT, Box::pin(World::run(seed, steps, copied, clock, trace)))?
+    stage::play(&clock.clone(), LIMIT, Box::pin(World::run(seed, steps, flaws, clock, trace)))?
 }
 
 struct World {
@@ -53,13 +54,7 @@ struct World {
 }
 
 impl World {
-    async fn run(
-        seed: Seed,
-        steps: u64,
-        copied: &'static [&'static str],
-        clock: ManualClock,
-        trace: Trace,
-    ) -> Result<Story, Failure> {
+    async fn run(seed: Seed, steps: u64, flaws: Flaws, clock: ManualClock, trace: Trace) -> Result<Story, Failure> {
         let (chance, clock) = (seed.stream("world"), &clock);
         let play = Play::new(&chance);
         let store = Store::new(clock, play.containers()).await;
@@ -71,7 +66,8 @@ impl World {
             weather,
             trace: trace.clone(),
             replicas: store.replicas.clone(),
-            copied,
+            truth: Arc::clone(&store.database),
+            copied: flaws.copied,
             witness: Arc::new(NoWitness),
         });
         let hosts = HOSTS.map(|name| Host::new(name, name == HOSTS[0], seed, clock, &trace));

@@ -34,6 +34,8 @@ pub(super) struct Faults {
     before_write: Mutex<VecDeque<Fault>>,
     after_read: Mutex<VecDeque<Fault>>,
     after_source_read: Mutex<VecDeque<Fault>>,
+    /// What a replica that lags behind says of any source, where the read allows it.
+    stale: Mutex<Option<Document>>,
     reads: AtomicU64,
     writes: AtomicU64,
     /// Makes every request take a random number of turns.
@@ -55,6 +57,10 @@ impl Faults {
 
     pub(super) fn after_source_read(&self, fault: Fault) {
         self.after_source_read.lock().push_back(fault);
+    }
+
+    pub(super) fn lag_at(&self, source: Option<Document>) {
+        *self.stale.lock() = source;
     }
 
     pub(super) fn reads(&self) -> u64 {
@@ -140,9 +146,10 @@ impl PassingContainer for FaultyContainer {
         level: &'a ReadLevel,
     ) -> BoxFuture<'a, Result<(Option<Document>, RequestCharge)>> {
         Box::pin(async move {
-            let found = self.inner.read(key, id, level).await?;
+            let (found, charge) = self.inner.read(key, id, level).await?;
             self.faults.at_read(self.target).await;
-            Ok(found)
+            let stale = self.faults.stale.lock().clone().filter(|_| !self.target && *level != ReadLevel::Quorum);
+            Ok((stale.or(found), charge))
         })
     }
 
