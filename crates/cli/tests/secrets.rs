@@ -66,7 +66,7 @@ fn neither_settings_nor_logs_nor_the_process_list_show_it() {
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut text = String::new();
     // The log is of the library that has the address, too.
-    while !text.lines().last().is_some_and(|line| line.contains("idle_in_transaction")) {
+    while !text.lines().last().is_some_and(|line| line.contains("SKIP LOCKED")) {
         assert!(said.read_line(&mut text).unwrap() > 0, "{text}");
     }
     for list in ["cmdline", "environ"] {
