@@ -23,6 +23,7 @@ const CRATES: &[(u8, &str, &[&str])] = &[
     (2, "user-feed", &["documents", "engine", "store-api"]),
     (2, "counters", &["documents", "engine", "store-api"]),
     (2, "notifications", &["documents", "engine", "store-api"]),
+    (2, "erase", &["documents", "engine", "store-api"]),
     (2, "testing", &["documents", "engine", "store-api", "clock", "local-store"]),
     (2, "cache", &["documents", "engine", "store-api", "clock"]),
     (2, "gateway", &["local-store", "query", "store-api", "clock"]),
@@ -41,6 +42,7 @@ const CRATES: &[(u8, &str, &[&str])] = &[
             "user-feed",
             "counters",
             "notifications",
+            "erase",
             "workload",
         ],
     ),
@@ -68,6 +70,7 @@ const BELOW_LAYER_4: &[&str] = &[
     "user-feed",
     "counters",
     "notifications",
+    "erase",
     "outbox",
     "cache",
     "scaler",
@@ -295,7 +298,7 @@ const SIMULATED: &[&str] =
 
 #[test]
 fn only_the_settler_writes_what_is_derived() {
-    let processors = ["index", "user-feed", "counters", "notifications"];
+    let processors = ["index", "user-feed", "counters", "notifications", "erase"];
     let writes = found_in_crates(&["Operation::", ".write(", ".batch("], &[]);
     let by_processors =
         writes.iter().filter(|each| processors.iter().any(|name| each.starts_with(&format!("{name}/"))));

@@ -7,6 +7,7 @@ mod by_hand;
 mod conformance;
 mod costs;
 mod determinism;
+mod erase;
 mod hand_over;
 mod outbox;
 mod projections;

@@ -20,8 +20,16 @@ pub(crate) fn wanted(settings: &Settings) -> Vec<ContainerSpec> {
         match spec.name.as_str() {
             containers::LEASES => spec.name.clone_from(&settings.engine.leases),
             containers::DEAD_LETTERS => spec.name.clone_from(&settings.engine.dead_letters),
+            containers::USER_FEED => spec.name.clone_from(&settings.user_feed.container),
+            containers::COUNTERS => spec.name.clone_from(&settings.counters.container),
             _ => {}
         }
+    }
+    let work = settings.user_feed.work();
+    if work != containers::FAN_OUT {
+        // Others than feeds have work in the first one.
+        let of_first = wanted.iter().find(|spec| spec.name == containers::FAN_OUT).cloned();
+        wanted.extend(of_first.map(|spec| ContainerSpec { name: work, ..spec }));
     }
     wanted
 }
@@ -84,6 +92,18 @@ mod tests {
         assert!(names.contains(&"feedLeases".to_owned()) && names.contains(&"failed".to_owned()), "{names:?}");
         assert!(!names.contains(&"leases".to_owned()) && !names.contains(&"deadLetters".to_owned()), "{names:?}");
         assert_eq!(names.len(), 14);
+    }
+
+    #[test]
+    fn versions_of_projections_have_their_own_containers() {
+        let mut settings = Settings::default();
+        settings.user_feed.container = "userFeed_v2".to_owned();
+        settings.counters.container = "counters_v3".to_owned();
+        let names: Vec<_> = wanted(&settings).into_iter().map(|spec| spec.name).collect();
+        for name in ["userFeed_v2", "fanOut_v2", "counters_v3"] {
+            assert!(names.iter().any(|each| each == name), "{names:?}");
+        }
+        assert!(!names.iter().any(|name| ["userFeed", "counters"].contains(&name.as_str())), "{names:?}");
     }
 
     #[test]

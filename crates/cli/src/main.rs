@@ -6,6 +6,7 @@ mod account;
 mod address;
 mod args;
 mod commands;
+mod confirm;
 mod containers;
 mod error;
 mod figures;

@@ -5,7 +5,10 @@ use feedmill_documents::containers::PUBLIC_PROFILES;
 use feedmill_store_api::{Container, Database, DocumentId, ErrorKind, PartitionKey, ReadLevel, Result};
 use serde::Deserialize;
 
-/// What people are called, from their public profiles.
+/// What people are called, from their public profiles as they are when they are shown.
+///
+/// Feeds and notifications hold ids and no names, so a new name is everywhere at once and costs one write; whoever shows a
+/// page reads one profile for each of the people on it.
 pub(crate) struct Names {
     /// `None` where the store has no profiles.
     profiles: Option<Arc<dyn Container>>,
@@ -17,6 +20,8 @@ pub(crate) struct Names {
 struct Profile {
     #[serde(default)]
     display_name: String,
+    #[serde(default)]
+    deleted_at: Option<serde::de::IgnoredAny>,
 }
 
 impl Names {
@@ -47,7 +52,9 @@ impl Names {
         let id: Option<DocumentId> = feedmill_documents::id::join([user_id]).ok();
         let Some((profiles, id)) = self.profiles.as_ref().zip(id) else { return Ok(None) };
         let (found, _) = profiles.read(&PartitionKey::from(user_id), &id, &ReadLevel::Quorum).await?;
-        let name = found.and_then(|profile| profile.parse::<Profile>().ok()).map(|profile| profile.display_name);
+        let profile = found.and_then(|profile| profile.parse::<Profile>().ok());
+        // Who has gone has no name any more, though the withdrawn profile may still say it.
+        let name = profile.filter(|profile| profile.deleted_at.is_none()).map(|profile| profile.display_name);
         Ok(name.filter(|name| !name.is_empty()))
     }
 }

@@ -88,10 +88,31 @@ impl Running {
         failed: BoxFuture<'static, feedmill_store_api::Error>,
         loading: Option<&Loading>,
     ) -> Result<Summary> {
+        self.run(engine, lifetime, failed, loading, self.stop.clone()).await
+    }
+
+    /// The same until somebody cancels `stop`.
+    pub(crate) async fn process_until(
+        &self,
+        engine: Engine,
+        failed: BoxFuture<'static, feedmill_store_api::Error>,
+        stop: CancellationToken,
+    ) -> Result<Summary> {
+        self.run(engine, Lifetime::UntilStopped, failed, None, stop).await
+    }
+
+    async fn run(
+        &self,
+        engine: Engine,
+        lifetime: Lifetime,
+        failed: BoxFuture<'static, feedmill_store_api::Error>,
+        loading: Option<&Loading>,
+        stop: CancellationToken,
+    ) -> Result<Summary> {
         let status = engine.status();
         let work = async {
             tokio::select! {
-                summary = engine.run(lifetime, self.stop.clone()) => summary,
+                summary = engine.run(lifetime, stop) => summary,
                 () = watch(&self.screen, &*self.clock, &status, loading) => unreachable!("watching has no end of its own"),
             }
         };

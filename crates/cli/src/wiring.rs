@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use feedmill_clock::{Clock, Entropy};
+use feedmill_documents::containers;
 use feedmill_engine::{Engine, Parts, Processor, StartFrom};
 use feedmill_store_api::Database;
 
@@ -16,10 +17,21 @@ pub(crate) fn engine(
     clock: Arc<dyn Clock>,
     entropy: Entropy,
 ) -> Engine {
+    engine_of(settings, database, clock, entropy, processors(settings))
+}
+
+/// An engine with some of them.
+pub(crate) fn engine_of(
+    settings: &Settings,
+    database: Arc<dyn Database>,
+    clock: Arc<dyn Clock>,
+    entropy: Entropy,
+    processors: Vec<Processor>,
+) -> Engine {
     let host = host::name(settings, &entropy);
     let (exclusive, options) = (!account::is_named(settings), settings.engine.clone());
     let mut engine = Engine::new(Parts { database, clock, entropy, host, exclusive, options });
-    for processor in processors(settings) {
+    for processor in processors {
         engine.add(processor);
     }
     engine
@@ -41,4 +53,14 @@ pub(crate) fn processors(settings: &Settings) -> Vec<Processor> {
         feedmill_notifications::processors(notifications, start),
     ];
     all.into_iter().flatten().collect()
+}
+
+/// A processor that reads projections, on the versions that are in use.
+pub(crate) fn of_versions(mut processor: Processor, settings: &Settings) -> Processor {
+    match processor.source.as_str() {
+        containers::USER_FEED => processor.source.clone_from(&settings.user_feed.container),
+        containers::COUNTERS => processor.source.clone_from(&settings.counters.container),
+        _ => {}
+    }
+    processor
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand")]
 
 mod bad_input;
+mod beside;
 mod by_hand;
 mod cache;
 mod canonical;
@@ -10,6 +11,7 @@ mod charts;
 mod config;
 mod demo;
 mod doctor;
+mod erase;
 mod export;
 mod full_disk;
 mod help;
@@ -19,6 +21,7 @@ mod ldbc;
 mod leases;
 mod outbox;
 mod outbox_kill;
+mod profiles;
 mod provision;
 mod scaler;
 mod sdks;

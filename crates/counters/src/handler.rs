@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use feedmill_documents::{Reaction, containers, counter, subject};
+use feedmill_documents::{Reaction, counter, subject};
 use feedmill_engine::{Delivery, Handler, Outcome, Processor, Reader, SettleError, Settler, StartFrom};
 use feedmill_store_api::{PartitionKey, Query};
 use futures::FutureExt;
@@ -11,15 +11,15 @@ use futures::future::BoxFuture;
 use crate::measure::Measure;
 use crate::opening::Opening;
 use crate::recount::{Recount, Target};
-use crate::{NAME, Options};
+use crate::{Options, name};
 
 /// One processor for each source, all of one name. What counting costs grows with the subject, so changes gather.
 pub fn processors(options: &Options, start: StartFrom) -> Vec<Processor> {
     let processor = |measure: Measure| Processor {
-        name: NAME.to_owned(),
+        name: name(options),
         source: measure.container().to_owned(),
         start,
-        handler: Arc::new(CountHandler { measure }),
+        handler: Arc::new(CountHandler { measure, container: options.container.as_str().into() }),
         gather: true,
     };
     Measure::ALL.into_iter().filter(|&measure| options.keeps(measure)).map(processor).collect()
@@ -27,6 +27,8 @@ pub fn processors(options: &Options, start: StartFrom) -> Vec<Processor> {
 
 struct CountHandler {
     measure: Measure,
+    /// Of the counters.
+    container: Arc<str>,
 }
 
 impl Handler for CountHandler {
@@ -46,6 +48,7 @@ impl Handler for CountHandler {
             };
             let recount = Recount {
                 measure: self.measure,
+                container: Arc::clone(&self.container),
                 subject: PartitionKey::from(subject),
                 container_rid: Arc::clone(&delivery.container_rid),
                 lsn: Some(delivery.lsn()),
@@ -56,7 +59,7 @@ impl Handler for CountHandler {
                 None => {
                     let mut names = named(delivery, &mut outcome);
                     // The feed does not say which type a reaction was before, and that one's count may have fallen to nothing.
-                    let there = stored(&recount.subject, settler.reader()).await?;
+                    let there = stored(&self.container, &recount.subject, settler.reader()).await?;
                     unopened.extend(names.iter().filter(|name| !there.contains(name)).cloned());
                     names.extend(there.into_iter().filter(|name| self.measure.makes(name)));
                     names
@@ -74,7 +77,8 @@ impl Handler for CountHandler {
             }
             if !new.is_empty() {
                 let (subject, container_rid) = (recount.subject.clone(), Arc::clone(&recount.container_rid));
-                settler.settle(&Opening { subject, container_rid }, new, Some(())).await?;
+                let container = Arc::clone(&self.container);
+                settler.settle(&Opening { container, subject, container_rid }, new, Some(())).await?;
             }
             // Not counted before the targets are read: what was counted for a later change already is done.
             settler.settle(&recount, targets, None).await?;
@@ -97,8 +101,12 @@ fn named(delivery: &Delivery, outcome: &mut Outcome) -> BTreeSet<String> {
 }
 
 /// Names of the counters that the subject has already.
-pub(crate) async fn stored(subject: &PartitionKey, reader: &Reader<'_>) -> Result<Vec<String>, SettleError> {
-    let names = reader.query_all(containers::COUNTERS, subject, &Query::new("SELECT VALUE c.name FROM c")).await?;
+pub(crate) async fn stored(
+    container: &str,
+    subject: &PartitionKey,
+    reader: &Reader<'_>,
+) -> Result<Vec<String>, SettleError> {
+    let names = reader.query_all(container, subject, &Query::new("SELECT VALUE c.name FROM c")).await?;
     let name = |text: Bytes| serde_json::from_slice::<String>(&text).ok();
     Ok(names.into_iter().filter_map(name).collect())
 }

@@ -12,10 +12,17 @@ mod recount;
 #[cfg(test)]
 mod tests;
 
+use feedmill_documents::containers;
+
 pub use handler::processors;
 pub use measure::Measure;
 pub use options::Options;
 pub use rebuild::rebuild;
 
+/// Name of the processors of `counters`.
+const NAME: &str = "counters";
+
 /// Name of the processors.
-pub const NAME: &str = "counters";
+pub fn name(options: &Options) -> String {
+    containers::processor_of(&options.container, containers::COUNTERS, NAME)
+}

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use feedmill_documents::containers;
 use feedmill_documents::counter::Counter;
 use feedmill_engine::{Address, Basis, Desired, Expiry, Fields, Projection, Reader, SettleError};
 use feedmill_store_api::{Document, PartitionKey};
@@ -15,6 +14,8 @@ use crate::recount::Target;
 /// before it says anything: one that is made late, when nobody knows of it any more, says 0, which is right, and what it is
 /// replaced by is on the condition that nobody counted it meanwhile.
 pub(crate) struct Opening {
+    /// Of the counters.
+    pub(crate) container: Arc<str>,
     pub(crate) subject: PartitionKey,
     pub(crate) container_rid: Arc<str>,
 }
@@ -30,7 +31,7 @@ impl Projection for Opening {
     type Sources = ();
 
     fn container(&self) -> &str {
-        containers::COUNTERS
+        &self.container
     }
 
     fn address(&self, target: &Target) -> Address {

@@ -1,4 +1,5 @@
-use serde::{Deserialize, Serialize};
+use feedmill_documents::containers::{self, COUNTERS};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::measure::Measure;
 
@@ -6,6 +7,10 @@ use crate::measure::Measure;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
+    /// Container of the counters: `counters`, or a version of it that was built beside, such as `counters_v2`. Default
+    /// `counters`. Each version has processors and leases of its own.
+    #[serde(deserialize_with = "version")]
+    pub container: String,
     /// Counts the reactions to a post: `likes`, and one counter for each other type. Default true.
     pub reactions: bool,
     /// Counts the replies to a post. Default true.
@@ -20,8 +25,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { reactions: true, replies: true, followers: true, following: true, posts: true }
+        let container = COUNTERS.to_owned();
+        Self { container, reactions: true, replies: true, followers: true, following: true, posts: true }
     }
+}
+
+fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    containers::version_of(String::deserialize(deserializer)?, COUNTERS).map_err(serde::de::Error::custom)
 }
 
 impl Options {

@@ -17,10 +17,16 @@ use crate::recount::{Recount, Target};
 /// made and not from what.
 pub async fn rebuild(options: &Options, subject: &str, act: Act, settler: &Settler<'_>) -> Result<Judged, SettleError> {
     let (mut judged, key) = (Judged::default(), PartitionKey::from(subject));
-    let there: BTreeSet<String> = stored(&key, settler.reader()).await?.into_iter().collect();
+    let there: BTreeSet<String> = stored(&options.container, &key, settler.reader()).await?.into_iter().collect();
     for measure in Measure::ALL.into_iter().filter(|&measure| options.keeps(measure)) {
         let container_rid = settler.reader().rid(measure.container()).await?;
-        let recount = Recount { measure, subject: key.clone(), container_rid, lsn: None };
+        let recount = Recount {
+            measure,
+            container: options.container.as_str().into(),
+            subject: key.clone(),
+            container_rid,
+            lsn: None,
+        };
         let counted = recount.count(settler.reader()).await?;
         let mut names: BTreeSet<String> =
             counted.into_iter().filter(|(_, value)| *value > 0).map(|(name, _)| name).collect();

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use feedmill_documents::IdError;
 use feedmill_documents::counter::{self, Counter};
-use feedmill_documents::{IdError, containers};
 use feedmill_engine::{Address, Basis, Desired, Expiry, Fields, Projection, Reader, SettleError};
 use feedmill_store_api::{Document, DocumentId, PartitionKey};
 use futures::FutureExt;
@@ -14,6 +14,8 @@ use crate::measure::Measure;
 /// The counters of one subject that one container's changes may have made wrong.
 pub(crate) struct Recount {
     pub(crate) measure: Measure,
+    /// Of the counters.
+    pub(crate) container: Arc<str>,
     pub(crate) subject: PartitionKey,
     /// What is counted now is counted for these changes: those of this container up to this LSN. Counted by hand, up to
     /// the one that it was counted for before: a count is never older than what it was read after.
@@ -62,7 +64,7 @@ impl Projection for Recount {
     type Sources = BTreeMap<String, u64>;
 
     fn container(&self) -> &str {
-        containers::COUNTERS
+        &self.container
     }
 
     fn address(&self, target: &Target) -> Address {

@@ -17,6 +17,36 @@ pub const FAN_OUT: &str = "fanOut";
 pub const LEASES: &str = "leases";
 pub const DEAD_LETTERS: &str = "deadLetters";
 
+/// The container that belongs to version `name` of `base`, as `other` does to `base`: `fanOut_v2` to `userFeed_v2`.
+pub fn beside(name: &str, base: &str, other: &str) -> String {
+    format!("{other}{}", name.strip_prefix(base).unwrap_or_default())
+}
+
+/// What the processors of version `name` of `base` are called: as those of `base` are, and after the version. So each version
+/// has leases of its own, and goes on from them wherever it is used.
+pub fn processor_of(name: &str, base: &str, processor: &str) -> String {
+    if name == base { processor.to_owned() } else { format!("{processor}@{name}") }
+}
+
+/// Reads the name of a version of `base`; for options.
+pub fn version_of(name: String, base: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if is_version_of(&name, base) && name.len() <= NAME_BYTES_MAX && name.chars().all(is_plain) {
+        return Ok(name);
+    }
+    Err(format!(
+        "not a version of {base}: {name:?}, expected {base}, or {base}_ and letters or digits such as {base}_v2"
+    ))
+}
+
+/// Whether `name` is the container `base`, or a version of it that is built beside it: `userFeed_v2` of `userFeed`.
+pub fn is_version_of(name: &str, base: &str) -> bool {
+    name.strip_prefix(base).is_some_and(|version| version.is_empty() || version.starts_with('_'))
+}
+
+/// Names are parts of the ids of leases.
+const NAME_BYTES_MAX: usize = 100;
+
 const DAY_SECONDS: u32 = 24 * 60 * 60;
 
 /// Lineage is never searched for; indexed, it would add half to the price of a feed item.
@@ -68,6 +98,19 @@ mod tests {
 
     use super::*;
     use crate::{Index, counter, notification, user_feed};
+
+    #[test]
+    fn a_version_has_a_name_work_and_processors_of_its_own() {
+        let is = |name: &str| version_of(name.to_owned(), USER_FEED).is_ok();
+        assert!(is("userFeed") && is("userFeed_v2") && is("userFeed_2024-01"));
+        assert!(
+            !is("userFeedv2") && !is("counters") && !is("userFeed_a/b") && !is(&format!("userFeed_{}", "x".repeat(99)))
+        );
+        assert_eq!(beside("userFeed_v2", USER_FEED, FAN_OUT), "fanOut_v2");
+        assert_eq!(beside("userFeed", USER_FEED, FAN_OUT), "fanOut");
+        assert_eq!(processor_of("userFeed", USER_FEED, "user-feed"), "user-feed");
+        assert_eq!(processor_of("userFeed_v2", USER_FEED, "user-feed"), "user-feed@userFeed_v2");
+    }
 
     #[test]
     fn every_container_is_there_once() {

@@ -23,9 +23,88 @@ pub struct Backlog {
     more: bool,
 }
 
+/// Changes that wait and that somebody asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    pub changes: u64,
+    /// There may be others: more wait than were read, or the processor has never run.
+    pub unknown: bool,
+}
+
 #[derive(Deserialize)]
 struct Named {
     id: String,
+}
+
+impl Waiting {
+    /// Reads the feed from every lease on, `changes_max` changes at most; counts those whose document is wanted.
+    pub async fn of(
+        database: &dyn Database,
+        leases: &str,
+        (processor, source): (&str, &str),
+        changes_max: usize,
+        is_wanted: impl Fn(&[u8]) -> bool + Send + Sync,
+    ) -> Result<Self> {
+        let mut changes = 0;
+        let see = |body: &[u8]| changes += u64::from(is_wanted(body));
+        let all = walk(database, leases, processor, source, changes_max, see).await?;
+        Ok(Self { changes, unknown: !all })
+    }
+}
+
+/// Shows every change behind the leases of a processor. False where there are more than `changes_max`, and where it has no
+/// leases: who has never run has everything before it.
+async fn walk(
+    database: &dyn Database,
+    leases: &str,
+    processor: &str,
+    source: &str,
+    changes_max: usize,
+    mut see: impl FnMut(&[u8]) + Send,
+) -> Result<bool> {
+    let source = database.container(source).await?;
+    let leases = database.container(leases).await?;
+    let prefix = lease_prefix(processor, database.host(), database.rid(), source.rid());
+    let query = ids_beginning_with(format!("{prefix}.."));
+    let (mut request, mut room, mut found) = (PageRequest::first(LISTING_ITEMS), changes_max, false);
+    let mut all = true;
+    loop {
+        let page = leases.query(&Scope::Container, &query, &request, &ReadLevel::Quorum).await?;
+        for lease in page.items {
+            let Stored { lease, .. } = Stored::parse(&Document { etag: ETag::new(""), body: lease })
+                .map_err(|error| Error::new(ErrorKind::Corrupt, "read a lease").with_source(error))?;
+            found = true;
+            all &= walk_range(&*source, &lease, &mut room, &mut see).await?;
+        }
+        match page.continuation {
+            Some(continuation) => request.continuation = Some(continuation),
+            None => return Ok(all && found),
+        }
+    }
+}
+
+async fn walk_range(
+    source: &dyn Container,
+    lease: &LeaseDocument,
+    room: &mut usize,
+    see: &mut (impl FnMut(&[u8]) + Send),
+) -> Result<bool> {
+    let mut start = lease.start().unwrap_or(FeedStart::Beginning);
+    while *room > 0 {
+        let page = match source.read_page(lease.range(), &start, LISTING_ITEMS).await {
+            Ok(page) => page,
+            // It was split, and its parts have no leases yet.
+            Err(error) if error.kind() == ErrorKind::Gone => break,
+            Err(error) => return Err(error),
+        };
+        if page.changes.is_empty() {
+            return Ok(true);
+        }
+        *room = room.saturating_sub(page.changes.len());
+        page.changes.iter().for_each(|change| see(&change.body));
+        start = start.after(page.position);
+    }
+    Ok(false)
 }
 
 impl Backlog {
@@ -37,52 +116,15 @@ impl Backlog {
         source: &str,
         changes_max: usize,
     ) -> Result<Self> {
-        let source = database.container(source).await?;
-        let leases = database.container(leases).await?;
-        let prefix = lease_prefix(processor, database.host(), database.rid(), source.rid());
-        let query = ids_beginning_with(format!("{prefix}.."));
+        let container = database.container(source).await?;
+        let keys = KeyPaths::new(container.partition_key_paths());
         let mut backlog = Self::default();
-        let (mut request, mut room, mut found) = (PageRequest::first(LISTING_ITEMS), changes_max, false);
-        loop {
-            let page = leases.query(&Scope::Container, &query, &request, &ReadLevel::Quorum).await?;
-            for lease in page.items {
-                let Stored { lease, .. } = Stored::parse(&Document { etag: ETag::new(""), body: lease })
-                    .map_err(|error| Error::new(ErrorKind::Corrupt, "read a lease").with_source(error))?;
-                found = true;
-                backlog.read(&*source, &lease, &mut room).await?;
-            }
-            match page.continuation {
-                Some(continuation) => request.continuation = Some(continuation),
-                None => break,
-            }
-        }
-        // Who has never run has everything before it.
-        backlog.more |= !found;
+        let see = |body: &[u8]| {
+            backlog.ids.extend(serde_json::from_slice::<Named>(body).ok().map(|named| named.id));
+            backlog.keys.extend(keys.of(body).ok());
+        };
+        backlog.more = !walk(database, leases, processor, source, changes_max, see).await?;
         Ok(backlog)
-    }
-
-    async fn read(&mut self, source: &dyn Container, lease: &LeaseDocument, room: &mut usize) -> Result<()> {
-        let keys = KeyPaths::new(source.partition_key_paths());
-        let mut start = lease.start().unwrap_or(FeedStart::Beginning);
-        while *room > 0 {
-            let page = match source.read_page(lease.range(), &start, LISTING_ITEMS).await {
-                Ok(page) => page,
-                // It was split, and its parts have no leases yet.
-                Err(error) if error.kind() == ErrorKind::Gone => break,
-                Err(error) => return Err(error),
-            };
-            if page.changes.is_empty() {
-                return Ok(());
-            }
-            *room = room.saturating_sub(page.changes.len());
-            for change in &page.changes {
-                self.ids.extend(serde_json::from_slice::<Named>(&change.body).ok().map(|named| named.id));
-                self.keys.extend(keys.of(&change.body).ok());
-            }
-            start = start.after(page.position);
-        }
-        self.more = true;
-        Ok(())
     }
 
     pub fn is_empty(&self) -> bool {

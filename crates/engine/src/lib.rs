@@ -31,7 +31,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use backlog::Backlog;
+pub use backlog::{Backlog, Waiting};
 pub use dead_letters::{DeadLetters, Letter, LetterFilter, LetterState};
 pub use engine::{Engine, Parts, Summary};
 pub use error::EngineError;
@@ -50,7 +50,7 @@ pub use processor::{Processor, StartFrom};
 #[cfg(feature = "mutants")]
 pub use protection::Protection;
 pub use settle::{
-    Act, Address, Basis, ContainerTally, Desired, Difference, DifferenceKind, Expiry, Fields, Judged, LikelyCause,
-    Lineage, Options as SettleOptions, Projection, Reader, SettleError, Settler, SourceRef, Tally, Writer,
+    Act, Address, Basis, ContainerTally, Desired, Difference, DifferenceKind, Eraser, Expiry, Fields, Judged,
+    LikelyCause, Lineage, Options as SettleOptions, Projection, Reader, SettleError, Settler, SourceRef, Tally, Writer,
 };
 pub use worker::RangeState;

@@ -91,6 +91,16 @@ impl World {
         self.positions.clear();
     }
 
+    /// The store itself, for what works on all of it.
+    pub fn database(&self) -> &Arc<dyn Database> {
+        &self.database
+    }
+
+    /// What writes, for operators' tools.
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
     /// Makes a container that is not one of the customer's.
     pub async fn provision(&self, spec: &ContainerSpec) {
         self.database.provision(spec).await.unwrap();

@@ -55,9 +55,17 @@ impl ChunkHandler {
         }
         if followers > 2 * every {
             let seen = SourceRef(projection.work.clone(), id.as_str().to_owned(), Some(found.etag.clone()));
-            settler.settle(&CutPoints, vec![Added::new(author, cutter.cuts(), seen)?], None).await?;
+            settler
+                .settle(
+                    &CutPoints { work: projection.work.clone() },
+                    vec![Added::new(author, cutter.cuts(), seen)?],
+                    None,
+                )
+                .await?;
         }
-        settler.settle(&Finished, vec![Done { id, chunk, etag: found.etag }], None).await
+        settler
+            .settle(&Finished { work: projection.work.clone() }, vec![Done { id, chunk, etag: found.etag }], None)
+            .await
     }
 }
 

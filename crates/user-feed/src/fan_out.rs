@@ -86,7 +86,11 @@ impl FanOut {
         first_is_done: bool,
         settler: &Settler<'_>,
     ) -> Result<(), SettleError> {
-        let plan = Plan { author: posts.author.clone(), posts: self.projection.posts.clone() };
+        let plan = Plan {
+            author: posts.author.clone(),
+            posts: self.projection.posts.clone(),
+            work: self.projection.work.clone(),
+        };
         for (post, source, _) in posts.iter() {
             let first: Option<Chunk> = self.work(chunk_id(post, 0), settler).await?;
             let cuts = first.map_or(cuts.to_vec(), |first| first.cuts);
@@ -152,7 +156,7 @@ impl Handler for FanOut {
             } else if let Some(cuts) = self.settle_inline(&posts, first, pages, settler, &mut outcome).await? {
                 let (_, first, _) = posts.iter().next().expect("there is a post: it was looked at above");
                 let added = Added::new(author, cuts.clone(), first.reference.clone())?;
-                settler.settle(&CutPoints, vec![added], None).await?;
+                settler.settle(&CutPoints { work: self.projection.work.clone() }, vec![added], None).await?;
                 self.plan(&posts, &cuts, true, settler).await?;
             }
             Ok(outcome)

@@ -25,6 +25,6 @@ mod work;
 
 pub use canon::{CANON, Canon, Found};
 pub use options::Options;
-pub use processors::{NAME, processors};
+pub use processors::{name, processors};
 pub use projection::{Target, UserFeed};
 pub use sources::Sources;

@@ -1,11 +1,16 @@
 use std::num::NonZeroUsize;
 
-use serde::{Deserialize, Serialize};
+use feedmill_documents::containers::{self, FAN_OUT, USER_FEED};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What a feed holds. A change of these holds for what is settled from then on; a rebuild applies it to what is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
+    /// Container of the feeds: `userFeed`, or a version of it that was built beside, such as `userFeed_v2`. Default
+    /// `userFeed`. Each version has processors, leases and work of its own.
+    #[serde(deserialize_with = "version")]
+    pub container: String,
     /// Whether a person's own posts are in their feed. Default false.
     pub own_posts: bool,
     /// Whether replies are in feeds. Default true.
@@ -23,6 +28,23 @@ const FAN_OUT_INLINE_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("it is
 
 impl Default for Options {
     fn default() -> Self {
-        Self { own_posts: false, replies: true, backfill_items_max: None, fan_out_inline_max: FAN_OUT_INLINE_MAX }
+        Self {
+            container: USER_FEED.to_owned(),
+            own_posts: false,
+            replies: true,
+            backfill_items_max: None,
+            fan_out_inline_max: FAN_OUT_INLINE_MAX,
+        }
     }
+}
+
+impl Options {
+    /// Container of the work that is left of posts with very many recipients.
+    pub fn work(&self) -> String {
+        containers::beside(&self.container, USER_FEED, FAN_OUT)
+    }
+}
+
+fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    containers::version_of(String::deserialize(deserializer)?, USER_FEED).map_err(serde::de::Error::custom)
 }

@@ -8,20 +8,26 @@ use crate::chunk::ChunkHandler;
 use crate::fan_out::FanOut;
 use crate::{Options, UserFeed};
 
+/// Name of the processors of `userFeed`.
+const NAME: &str = "user-feed";
+
 /// Name of the processors.
-pub const NAME: &str = "user-feed";
+pub fn name(options: &Options) -> String {
+    containers::processor_of(&options.container, containers::USER_FEED, NAME)
+}
 
 /// One processor for each source, all of one name.
 pub fn processors(options: &Options, start: StartFrom) -> Vec<Processor> {
     let projection = UserFeed::new(options.clone());
+    let work = options.work();
     let handlers: [(&str, Arc<dyn Handler>); 4] = [
         (containers::AUTHOR_POSTS, Arc::new(FanOut::new(projection.clone()))),
         (containers::FOLLOWS, Arc::new(BackFill::new(projection.clone()))),
         (containers::BLOCKS, Arc::new(BackFill::new(projection.clone()))),
-        (containers::FAN_OUT, Arc::new(ChunkHandler::new(projection))),
+        (&work, Arc::new(ChunkHandler::new(projection))),
     ];
     let processor = |(source, handler): (&str, _)| Processor {
-        name: NAME.to_owned(),
+        name: name(options),
         source: source.to_owned(),
         start,
         handler,

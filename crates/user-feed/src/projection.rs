@@ -64,7 +64,8 @@ impl UserFeed {
     pub fn new(options: Options) -> Self {
         let (posts, edges, blocks) =
             (containers::AUTHOR_POSTS.into(), containers::FOLLOWS.into(), containers::BLOCKS.into());
-        Self { options, posts, edges, blocks, work: containers::FAN_OUT.into() }
+        let work = options.work().into();
+        Self { options, posts, edges, blocks, work }
     }
 
     /// By option one's own posts need no edge.
@@ -128,7 +129,7 @@ impl Projection for UserFeed {
     type Sources = Sources;
 
     fn container(&self) -> &str {
-        containers::USER_FEED
+        &self.options.container
     }
 
     fn address(&self, target: &Target) -> Address {

@@ -43,7 +43,7 @@ impl UserFeed {
         judged: &mut Judged,
     ) -> Result<(), SettleError> {
         let live = "SELECT * FROM c WHERE NOT IS_DEFINED(c.deletedAt)";
-        let mut items = list(settler, containers::USER_FEED, user, live);
+        let mut items = list(settler, &self.options.container, user, live);
         while let Some(page) = items.next().await? {
             let targets = page.iter().filter_map(|(id, item)| item_target(user, id, item)).collect();
             settler.act(act, projection, targets, judged).await?;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use feedmill_documents::Post;
 use feedmill_documents::fan_out::{Chunk, Cuts, State, chunk_id, cuts_id};
-use feedmill_documents::{Post, containers};
 use feedmill_engine::{Address, Basis, Desired, Expiry, Fields, Projection, Reader, SettleError, SourceRef};
 use feedmill_store_api::{Document, DocumentId, ETag, PartitionKey};
 use futures::FutureExt;
@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) author: Arc<str>,
     /// Container of the posts.
     pub(crate) posts: Arc<str>,
+    /// Container of the work.
+    pub(crate) work: Arc<str>,
 }
 
 #[derive(Clone)]
@@ -78,7 +80,7 @@ impl Projection for Plan {
     type Sources = BTreeMap<Arc<str>, Option<ETag>>;
 
     fn container(&self) -> &str {
-        containers::FAN_OUT
+        &self.work
     }
 
     fn address(&self, target: &Planned) -> Address {
@@ -131,7 +133,9 @@ impl Projection for Plan {
 }
 
 /// One chunk is done, if it is still the one that was read.
-pub(crate) struct Finished;
+pub(crate) struct Finished {
+    pub(crate) work: Arc<str>,
+}
 
 #[derive(Clone)]
 pub(crate) struct Done {
@@ -146,7 +150,7 @@ impl Projection for Finished {
     type Sources = ();
 
     fn container(&self) -> &str {
-        containers::FAN_OUT
+        &self.work
     }
 
     fn address(&self, target: &Done) -> Address {
@@ -163,13 +167,15 @@ impl Projection for Finished {
             return Ok(Desired::Leave);
         }
         let chunk = Chunk { state: State::Done, ..target.chunk.clone() };
-        let done_from = SourceRef(containers::FAN_OUT.into(), target.id.as_str().to_owned(), Some(target.etag.clone()));
+        let done_from = SourceRef(Arc::clone(&self.work), target.id.as_str().to_owned(), Some(target.etag.clone()));
         document(&chunk, Expiry::Seconds(DONE_SECONDS), vec![done_from])
     }
 }
 
 /// Where an author's followers are cut. Cut points are only ever added: where an interval has grown, and by whom.
-pub(crate) struct CutPoints;
+pub(crate) struct CutPoints {
+    pub(crate) work: Arc<str>,
+}
 
 #[derive(Clone)]
 pub(crate) struct Added {
@@ -190,7 +196,7 @@ impl Projection for CutPoints {
     type Sources = ();
 
     fn container(&self) -> &str {
-        containers::FAN_OUT
+        &self.work
     }
 
     fn address(&self, target: &Added) -> Address {
@@ -233,7 +239,7 @@ mod tests {
     }
 
     fn plan(etag: Option<&str>, settled: Option<&str>, current: Option<&Document>) -> Option<Value> {
-        let plan = Plan { author: "a".into(), posts: "authorPosts".into() };
+        let plan = Plan { author: "a".into(), posts: "authorPosts".into(), work: "fanOut".into() };
         let interval = Interval { from: None, until: Some("m".into()) };
         let target = Planned::new(&"p".into(), 0, interval, &["m".into()], settled.map(ETag::new)).unwrap();
         let etags = BTreeMap::from([("p".into(), etag.map(ETag::new))]);
@@ -275,10 +281,12 @@ mod tests {
             chunk: serde_json::from_value(todo.clone()).unwrap(),
             etag: ETag::new("x"),
         };
-        let finish = |etag| fields(Finished.compute(&target, &(), Some(&document(etag, &todo))).unwrap());
+        let finish = |etag| {
+            fields(Finished { work: "fanOut".into() }.compute(&target, &(), Some(&document(etag, &todo))).unwrap())
+        };
         assert_eq!(finish("x").unwrap()["state"], "done");
         assert_eq!(finish("y"), None);
-        assert_eq!(fields(Finished.compute(&target, &(), None).unwrap()), None);
+        assert_eq!(fields(Finished { work: "fanOut".into() }.compute(&target, &(), None).unwrap()), None);
     }
 
     #[test]
@@ -286,7 +294,11 @@ mod tests {
         let seen = SourceRef("fanOut".into(), "p:0".into(), Some(ETag::new("1")));
         let add = |cuts: &[&str], current: Option<&Document>| {
             let cuts = cuts.iter().map(|&cut| cut.to_owned()).collect();
-            fields(CutPoints.compute(&Added::new("a", cuts, seen.clone()).unwrap(), &(), current).unwrap())
+            fields(
+                CutPoints { work: "fanOut".into() }
+                    .compute(&Added::new("a", cuts, seen.clone()).unwrap(), &(), current)
+                    .unwrap(),
+            )
         };
         let known = document("x", &json!({"cuts": ["b", "f"]}));
         assert_eq!(add(&["d"], None), Some(json!({"cuts": ["d"]})));

@@ -51,7 +51,7 @@ struct Shown {
 
 pub(crate) async fn run(args: &Args, settings: &Settings) -> Result<()> {
     let store::Opened { database, .. } = store::open_existing(settings, Arc::new(SystemClock)).await?;
-    let all = counters_of(&*database, &args.subject).await?;
+    let all = counters_of(&*database, settings, &args.subject).await?;
     let after = |shown: &&Shown| args.before.as_ref().is_none_or(|before| shown.name > *before);
     let shown: Vec<_> = all.values().filter(after).take(args.limit).collect();
     if args.json {
@@ -65,8 +65,8 @@ pub(crate) async fn run(args: &Args, settings: &Settings) -> Result<()> {
 }
 
 /// All of them, for the demo.
-pub(crate) async fn show(database: &dyn Database, subject: &str) -> Result<()> {
-    print(&counters_of(database, subject).await?.values().collect::<Vec<_>>())
+pub(crate) async fn show(database: &dyn Database, settings: &Settings, subject: &str) -> Result<()> {
+    print(&counters_of(database, settings, subject).await?.values().collect::<Vec<_>>())
 }
 
 fn print(counters: &[&Shown]) -> Result<()> {
@@ -79,8 +79,8 @@ fn print(counters: &[&Shown]) -> Result<()> {
 }
 
 /// By name: what is stored, and of what is not what it is now.
-async fn counters_of(database: &dyn Database, subject: &str) -> Result<BTreeMap<String, Shown>> {
-    let container = store::container(database, containers::COUNTERS).await?;
+async fn counters_of(database: &dyn Database, settings: &Settings, subject: &str) -> Result<BTreeMap<String, Shown>> {
+    let container = store::container(database, &settings.counters.container).await?;
     let stored = Query::new("SELECT * FROM c WHERE NOT IS_DEFINED(c.deletedAt)");
     let mut shown = BTreeMap::new();
     for body in store::query_all(&*container, subject.into(), &stored).await? {

@@ -1,4 +1,3 @@
-use feedmill_documents::containers::USER_FEED;
 use feedmill_store_api::Database;
 
 use super::listing::{Paging, Personal};
@@ -22,17 +21,17 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, settings: &Settings) -> Result<()> {
-    personal(&args.user).list(&args.paging, settings, print).await
+    personal(settings, &args.user).list(&args.paging, settings, print).await
 }
 
 /// The newest ones, for the demo.
-pub(crate) async fn show(database: &dyn Database, user: &str, limit: usize) -> Result<()> {
-    let (items, _) = personal(user).page(database, None, limit).await?;
+pub(crate) async fn show(database: &dyn Database, settings: &Settings, user: &str, limit: usize) -> Result<()> {
+    let (items, _) = personal(settings, user).page(database, None, limit).await?;
     print(database, &items).await
 }
 
-fn personal(user: &str) -> Personal<'_> {
-    Personal { container: USER_FEED, listing: &FEED, command: "feed", user }
+fn personal<'a>(settings: &'a Settings, user: &'a str) -> Personal<'a> {
+    Personal { container: &settings.user_feed.container, listing: &FEED, command: "feed", user }
 }
 
 async fn print(database: &dyn Database, items: &[Item]) -> Result<()> {

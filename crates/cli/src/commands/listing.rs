@@ -31,7 +31,7 @@ fn limit(text: &str) -> std::result::Result<usize, String> {
 
 /// What one person has in one container, newest first; `command` lists it.
 pub(crate) struct Personal<'a> {
-    pub(crate) container: &'static str,
+    pub(crate) container: &'a str,
     pub(crate) listing: &'static Listing,
     pub(crate) command: &'static str,
     pub(crate) user: &'a str,

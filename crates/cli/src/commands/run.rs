@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Result<()> {
     };
     let mut engine = wiring::engine(&settings, database, running.clock.clone(), running.entropy.clone());
     for processor in cache.iter().flat_map(|cache| feedmill_cache::processors(cache, StartFrom::Now)) {
-        engine.add(processor);
+        engine.add(wiring::of_versions(processor, &settings));
     }
     let summary = running.process(engine, lifetime, failed, None).await?;
     running.screen.say(&summary_line(&summary));

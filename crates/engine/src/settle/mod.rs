@@ -8,6 +8,7 @@ mod compare;
 mod decide;
 mod desired;
 mod envelope;
+mod eraser;
 mod metrics;
 mod options;
 mod projection;
@@ -23,6 +24,7 @@ mod tests;
 
 pub use compare::{Act, Difference, DifferenceKind, Judged, LikelyCause};
 pub use desired::{Basis, Desired, Expiry, Fields, Lineage, SourceRef};
+pub use eraser::Eraser;
 pub use options::Options;
 pub use projection::{Address, Projection};
 pub use reader::Reader;

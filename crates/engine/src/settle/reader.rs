@@ -141,6 +141,20 @@ impl<'a> Reader<'a> {
         Ok(page)
     }
 
+    /// One page of a query wherever it looks, as of a quorum.
+    pub(super) async fn query_in(
+        &self,
+        container: &str,
+        scope: &Scope,
+        query: &Query,
+        request: &PageRequest,
+    ) -> Result<QueryPage, SettleError> {
+        let opened = self.writer.open(container).await?;
+        let page = opened.container.query(scope, query, request, &Self::fresh()).await?;
+        self.charge_read(container, page.charge);
+        Ok(page)
+    }
+
     /// All results of a single-partition query. For what is known to be small.
     pub async fn query_all(
         &self,

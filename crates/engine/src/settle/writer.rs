@@ -6,6 +6,7 @@ use feedmill_clock::{Clock, Entropy};
 use feedmill_store_api::{Container, Database, Error, ErrorKind, Result};
 use parking_lot::{Mutex, RwLock};
 
+use super::eraser::Eraser;
 use super::metrics;
 use super::options::Options;
 use super::settler::Settler;
@@ -64,6 +65,12 @@ impl Writer {
     /// somebody else has written over.
     pub fn operator(&self, repair: bool) -> Settler<'_> {
         Settler::new(self, None, repair)
+    }
+
+    /// Takes out what somebody names by hand, whatever its sources say.
+    pub fn eraser(&self) -> Eraser<'_> {
+        // With equal sources nothing would be written.
+        Eraser::new(self.operator(true))
     }
 
     /// Everything settled so far, by settlers that have finished.

@@ -48,6 +48,15 @@ impl Which {
         }
     }
 
+    /// Name of its processors.
+    fn processor(self, settings: &Settings) -> String {
+        match self {
+            Self::UserFeed => feedmill_user_feed::name(&settings.user_feed),
+            Self::Counters => feedmill_counters::name(&settings.counters),
+            Self::Notifications => feedmill_notifications::NAME.to_owned(),
+        }
+    }
+
     /// Everything of one person's: the feed, what they were told, or their counters and those of their posts.
     async fn of(self, user: &str, act: Act, session: &Session, settler: &Settler<'_>) -> Settled {
         let settings = &session.settings;
@@ -166,7 +175,7 @@ impl Session {
         let mut backlogs: BTreeMap<(String, String), Backlog> = BTreeMap::new();
         for processor in wiring::processors(&self.settings) {
             let (name, source) = (processor.name, processor.source);
-            if name == which.name() || name == feedmill_index::NAME {
+            if name == which.processor(&self.settings) || name == feedmill_index::NAME {
                 let leases = &self.settings.engine.leases;
                 let backlog = Backlog::of(&*self.database, leases, &name, &source, IN_FLIGHT_MAX).await?;
                 backlogs.insert((name, source), backlog);

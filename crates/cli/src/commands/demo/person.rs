@@ -1,9 +1,10 @@
-use feedmill_documents::containers::{COUNTERS, PUBLIC_PROFILES};
+use feedmill_documents::containers::PUBLIC_PROFILES;
 use feedmill_documents::counter;
 use feedmill_store_api::{Container, Database, FeedStart, PartitionKey, ReadLevel, Result};
 use serde::Deserialize;
 
 use crate::line::identity;
+use crate::settings::Settings;
 
 /// People looked at to find one whose feed is worth showing.
 const LOOKED_AT: usize = 300;
@@ -17,8 +18,9 @@ struct Value {
 }
 
 /// Somebody who follows some, is followed by some and has written something; `None` where there is nobody at all.
-pub(super) async fn worth_showing(database: &dyn Database) -> Result<Option<String>> {
-    let (profiles, counters) = (database.container(PUBLIC_PROFILES).await?, database.container(COUNTERS).await?);
+pub(super) async fn worth_showing(database: &dyn Database, settings: &Settings) -> Result<Option<String>> {
+    let (profiles, counters) =
+        (database.container(PUBLIC_PROFILES).await?, database.container(&settings.counters.container).await?);
     let mut best: Option<(u64, String)> = None;
     for person in some_people(&*profiles).await? {
         let mut score = 0;

@@ -25,13 +25,13 @@ pub(super) async fn all(
     seconds: f64,
 ) -> Result<()> {
     let mut out = io::stdout();
-    let person = worth_showing(database).await?;
+    let person = worth_showing(database, settings).await?;
     if let Some(person) = &person {
         let name = Names::of(database).await?.shown(person).await?;
         writeln!(out, "feed of {name}")?;
-        feed::show(database, person, ITEMS).await?;
+        feed::show(database, settings, person, ITEMS).await?;
         writeln!(out, "\ncounters of {name}")?;
-        counters::show(database, person).await?;
+        counters::show(database, settings, person).await?;
         writeln!(out, "\nnotifications of {name}")?;
         notifications::show(database, person, ITEMS).await?;
         writeln!(out)?;

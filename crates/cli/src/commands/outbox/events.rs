@@ -1,10 +1,11 @@
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use feedmill_outbox::{Selection, Shown};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::error::{Failure, Result};
+use crate::confirm::confirm;
+use crate::error::Result;
 use crate::output::{Lines, Table};
 use crate::settings::Settings;
 
@@ -143,15 +144,4 @@ pub(super) async fn skip(args: &Skip, settings: &Settings) -> Result<()> {
 
 fn selection_is_many(selection: &Selection) -> bool {
     !matches!(selection, Selection::Event(_))
-}
-
-fn confirm(question: &str) -> Result<()> {
-    let refused = |why: &'static str| Err(Failure::misuse(anyhow::anyhow!(why), "--yes does not ask"));
-    if !std::io::stdin().is_terminal() {
-        return refused("nobody is there to be asked");
-    }
-    anstream::eprint!("{question} [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { refused("nothing was done") }
 }

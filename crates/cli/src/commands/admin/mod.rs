@@ -1,11 +1,15 @@
+mod beside;
+mod erase;
+mod versions;
+
 use clap::Subcommand;
 use feedmill_engine::Act;
 
-use super::by_hand::{Origin, Report, Session, Which, Who};
+use crate::commands::by_hand::{Origin, Report, Session, Which, Who};
 use crate::error::Result;
 use crate::settings::Settings;
 
-/// Rebuilds projections by hand
+/// Rebuilds projections by hand, and takes people out of them
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -13,7 +17,6 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::enum_variant_names, reason = "they are the names of the commands")]
 enum Command {
     /// Settles every item that should be in a feed, and every item that is
     ///
@@ -33,6 +36,10 @@ enum Command {
 
     /// Settles everything a person should be told, and everything they were told; what was read stays read
     RebuildNotifications(Rebuild),
+
+    RebuildProjection(beside::Args),
+
+    Erase(erase::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +60,7 @@ struct Rebuild {
     json: bool,
 }
 
-pub(super) fn rate(text: &str) -> std::result::Result<f64, String> {
+pub(crate) fn rate(text: &str) -> std::result::Result<f64, String> {
     let rate: Option<f64> = text.parse().ok();
     rate.filter(|rate| rate.is_finite() && *rate > 0.0).ok_or_else(|| "a number above 0".to_owned())
 }
@@ -63,6 +70,8 @@ pub(crate) async fn run(args: &Args, settings: Settings) -> Result<()> {
         Command::RebuildUserFeed { rebuild, source } => (Which::UserFeed, rebuild, *source),
         Command::RebuildCounters(rebuild) => (Which::Counters, rebuild, Origin::Store),
         Command::RebuildNotifications(rebuild) => (Which::Notifications, rebuild, Origin::Store),
+        Command::RebuildProjection(args) => return beside::run(args, &settings).await,
+        Command::Erase(args) => return erase::run(args, &settings).await,
     };
     let session = Session::open(settings, source).await?;
     let act = if rebuild.dry_run { Act::Compare } else { Act::Settle };
