@@ -27,8 +27,14 @@ const KNOWN: [&str; 14] = [
 ];
 
 /// Features that a definition can switch on and that are not here.
-const REFUSED: [&str; 5] =
-    ["computedProperties", "vectorEmbeddingPolicy", "fullTextPolicy", "analyticalStorageTtl", "clientEncryptionPolicy"];
+const REFUSED: [&str; 6] = [
+    "uniqueKeyPolicy",
+    "computedProperties",
+    "vectorEmbeddingPolicy",
+    "fullTextPolicy",
+    "analyticalStorageTtl",
+    "clientEncryptionPolicy",
+];
 
 /// 30 days, as long as the longest continuous backup that it comes from in the service.
 const RETENTION_MINUTES_MAX: u64 = 30 * 24 * 60;
@@ -292,6 +298,10 @@ mod tests {
             (json!({"id": "c", "partitionKey": {"paths": ["/a", "/b"], "kind": "Hash"}}), "kind"),
             (json!({"id": "c", "partitionKey": {"paths": ["/a"], "version": 3}}), "version"),
             (json!({"id": "c", "partitionKey": key, "frobnicate": 1}), "frobnicate"),
+            (
+                json!({"id": "c", "partitionKey": key, "uniqueKeyPolicy": {"uniqueKeys": [{"paths": ["/a"]}]}}),
+                "uniqueKeyPolicy",
+            ),
             (json!({"id": "c", "partitionKey": key, "computedProperties": [{"name": "x"}]}), "computedProperties"),
             (json!({"id": "c", "partitionKey": key, "indexingPolicy": {"indexingMode": "eager"}}), "indexingMode"),
         ] {
