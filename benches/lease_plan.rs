@@ -125,6 +125,7 @@ async fn hold(leases: usize) -> Result<Value, Failure> {
         start: StartFrom::Beginning,
         handler: Arc::new(Idle),
         gather: false,
+        ranges_min: 1,
     });
     let (stop, status) = (CancellationToken::new(), engine.status());
     let running = tokio::spawn(engine.run(Lifetime::UntilStopped, stop.clone()));

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand")]
 
 mod architecture;
+mod audience;
 mod by_hand;
 mod conformance;
 mod costs;

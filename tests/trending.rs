@@ -106,7 +106,7 @@ impl Handler for TagUses {
 /// What an engine is given.
 fn processor() -> Processor {
     let (name, source) = ("trending".to_owned(), containers::POSTS.to_owned());
-    Processor { name, source, start: StartFrom::Beginning, handler: Arc::new(TagUses), gather: false }
+    Processor { name, source, start: StartFrom::Beginning, handler: Arc::new(TagUses), gather: false, ranges_min: 1 }
 }
 
 mod tests {

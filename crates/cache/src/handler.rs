@@ -18,6 +18,7 @@ pub fn processors(cache: &Cache, start: StartFrom) -> Vec<Processor> {
         start,
         handler: Arc::new(CacheHandler { cache: cache.clone(), kind }),
         gather: false,
+        ranges_min: 1,
     };
     Kind::ALL.into_iter().map(processor).collect()
 }

@@ -21,6 +21,7 @@ pub fn processors(options: &Options, start: StartFrom) -> Vec<Processor> {
         start,
         handler: Arc::new(CountHandler { measure, container: options.container.as_str().into() }),
         gather: true,
+        ranges_min: 1,
     };
     Measure::ALL.into_iter().filter(|&measure| options.keeps(measure)).map(processor).collect()
 }

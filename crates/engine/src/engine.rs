@@ -229,7 +229,8 @@ impl Engine {
             DocumentId::new(&*prefix)
                 .map_err(|source| EngineError::Name { processor: processor.name.clone(), source })?;
             let table = Table::new(Arc::clone(&leases), &prefix, Arc::clone(&me), patience.clone(), mode);
-            let keeper = Keeper::new(table, Arc::clone(&source), processor.start, options.ranges_per_partition);
+            let ranges = processor.ranges(options, self.parts.exclusive);
+            let keeper = Keeper::new(table, Arc::clone(&source), processor.start, ranges);
             let (name, over) = (&processor.name, &processor.source);
             let ledger = Ledger::new(Arc::clone(&dead_letters), name, over, patience.clone(), options);
             ledger.load().await?;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::Handler;
+use crate::{Handler, Options};
 
 /// One handler on one source container, with leases of its own: a failing processor never holds up another.
 ///
@@ -19,6 +19,9 @@ pub struct Processor {
     /// Changes of a key gather while it is handled, and its next handling begins no sooner than
     /// `gather_factor` times as long as the last one took. For handlers whose cost grows with the key, such as counts.
     pub gather: bool,
+    /// Leases of each physical partition of the source at least, whatever the options say: more than one where there are few
+    /// changes with much work each, which several hosts shall share.
+    pub ranges_min: usize,
 }
 
 /// Where a processor begins that has never run.
@@ -29,6 +32,13 @@ pub enum StartFrom {
     Now,
     /// Writes after this time, by the store's clock and to its second.
     Time(Timestamp),
+}
+
+impl Processor {
+    /// Leases of each physical partition. A host that is alone shares with nobody.
+    pub(crate) fn ranges(&self, options: &Options, alone: bool) -> usize {
+        options.ranges_per_partition.max(if alone { 1 } else { self.ranges_min })
+    }
 }
 
 impl fmt::Debug for Processor {

@@ -21,6 +21,7 @@ pub fn processors(options: &Options, start: StartFrom) -> Vec<Processor> {
         start,
         handler: Arc::new(IndexHandler { indexes }),
         gather: false,
+        ranges_min: 1,
     };
     sources.into_iter().map(processor).collect()
 }

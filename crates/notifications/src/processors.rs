@@ -27,6 +27,7 @@ pub fn processors(options: &Options, start: StartFrom) -> Vec<Processor> {
         start,
         handler,
         gather: false,
+        ranges_min: 1,
     };
     causes.into_iter().chain(others).map(processor).collect()
 }

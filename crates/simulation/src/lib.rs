@@ -3,8 +3,10 @@
 //!
 //! One number decides everything, the order of events included, so a failing seed can be replayed. Nothing here ships.
 //! Read `stage.rs` first (one thread, simulated time), then `network/` (what happens to requests), then `tiny/` and
-//! `full/` (the worlds), then `oracle/` (what must hold).
+//! `full/` (the worlds), then `oracle/` (what must hold). `audience.rs` and `subject.rs` ask how long
+//! things take and what they cost, where nothing goes wrong (`supply.rs`).
 
+mod audience;
 mod documents;
 mod full;
 mod gate;
@@ -18,13 +20,17 @@ mod seed;
 mod signal;
 mod stage;
 mod store;
+mod subject;
+mod supply;
 mod tiny;
 mod trace;
 mod verdict;
 
+pub use audience::{Audience, Figures, percentile};
 pub use mutant::Mutant;
 pub use run::{Run, Scale};
 pub use seed::Seed;
+pub use subject::{Cost, Subject};
 pub use trace::Sink;
 pub use verdict::{Failure, Story};
 

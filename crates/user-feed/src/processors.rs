@@ -11,6 +11,9 @@ use crate::{Options, UserFeed};
 /// Name of the processors of `userFeed`.
 const NAME: &str = "user-feed";
 
+/// Parts of `fanOut`, which has one partition, that hosts share: more than there are hosts, so that chunks come to all of them.
+const WORK_RANGES: usize = 32;
+
 /// Name of the processors.
 pub fn name(options: &Options) -> String {
     containers::processor_of(&options.container, containers::USER_FEED, NAME)
@@ -32,6 +35,7 @@ pub fn processors(options: &Options, start: StartFrom) -> Vec<Processor> {
         start,
         handler,
         gather: false,
+        ranges_min: if source == work { WORK_RANGES } else { 1 },
     };
     handlers.into_iter().map(processor).collect()
 }

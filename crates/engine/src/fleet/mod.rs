@@ -299,7 +299,8 @@ impl Fleet {
         self.finer.clear();
         for (prefix, member) in &self.members {
             let listed = member.keeper.prepare().await?;
-            self.finer.extend(listed.finer(self.shared.options.ranges_per_partition));
+            let alone = self.shared.pulse.is_alone();
+            self.finer.extend(listed.finer(member.processor.ranges(&self.shared.options, alone)));
             self.ranges.insert(prefix.clone(), listed.ranges);
             self.view.replace(prefix, listed.leases);
         }

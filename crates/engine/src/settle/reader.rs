@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use feedmill_clock::Monotonic;
@@ -32,11 +33,13 @@ pub struct Reader<'a> {
     /// Nothing was read before.
     pub(super) made_at: Monotonic,
     tally: Mutex<Tally>,
+    /// Writes so far, those too that were sent again.
+    sent: AtomicU64,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(writer: &'a Writer, delivery: Option<&'a Delivery>) -> Self {
-        Self { writer, delivery, made_at: writer.clock().monotonic(), tally: Mutex::default() }
+        Self { writer, delivery, made_at: writer.clock().monotonic(), tally: Mutex::default(), sent: AtomicU64::new(0) }
     }
 
     /// The document as it is now; `None` when there is none.
@@ -182,6 +185,11 @@ impl<'a> Reader<'a> {
     /// Every read of it is a quorum read.
     pub(super) fn fresher(&self) -> Self {
         Self::new(self.writer, None)
+    }
+
+    /// So many writes are about to be sent. How many were before.
+    pub(super) fn sends(&self, writes: usize) -> u64 {
+        self.sent.fetch_add(writes as u64, Ordering::Relaxed)
     }
 
     pub(super) fn tally(&self) -> Tally {

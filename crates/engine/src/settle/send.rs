@@ -91,7 +91,7 @@ async fn request(
     let writer = reader.writer;
     let mut attempt = 0;
     loop {
-        let permit = writer.window().enter().await;
+        let permit = writer.window().enter(reader.sends(part.len())).await;
         let sent_at = writer.clock().monotonic();
         if sent_at.since(read_at) > writer.options().settle_max && Protection::SettleMax.holds() {
             return Ok(Sent::Late);

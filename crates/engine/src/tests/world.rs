@@ -183,7 +183,14 @@ impl Running {
 }
 
 pub(super) fn processor(name: &str, source: &str, handler: Arc<dyn Handler>) -> Processor {
-    Processor { name: name.to_owned(), source: source.to_owned(), start: StartFrom::Beginning, handler, gather: false }
+    Processor {
+        name: name.to_owned(),
+        source: source.to_owned(),
+        start: StartFrom::Beginning,
+        handler,
+        gather: false,
+        ranges_min: 1,
+    }
 }
 
 pub(super) async fn caught_up(engine: Engine) -> Result<Summary, EngineError> {

@@ -18,6 +18,8 @@ use crate::store::Store;
 use crate::trace::Trace;
 use crate::{Failure, tiny};
 
+const RANGES_MAX: usize = 2;
+
 /// A process with an engine in it.
 pub(super) struct Host {
     name: &'static str,
@@ -83,6 +85,8 @@ impl Host {
         });
         for mut processor in processors(&self.feeds) {
             processor.start = self.start;
+            // More than there are hosts are of no use to a world of a few keys.
+            processor.ranges_min = processor.ranges_min.min(RANGES_MAX);
             let at_once_max = self.options.deliveries_in_flight_max;
             engine.add(self.rules.watched(processor, &self.account, &life, at_once_max));
         }
@@ -154,7 +158,7 @@ impl Host {
 }
 
 /// Every processor there is.
-pub(super) fn processors(feeds: &feedmill_user_feed::Options) -> Vec<Processor> {
+pub(crate) fn processors(feeds: &feedmill_user_feed::Options) -> Vec<Processor> {
     let start = StartFrom::Beginning;
     [
         feedmill_index::processors(&feedmill_index::Options::default(), start),

@@ -16,7 +16,8 @@ use feedmill_clock::{Clock, Entropy, ManualClock, Monotonic};
 use feedmill_documents::containers;
 use feedmill_engine::StartFrom;
 
-use self::host::{Host, Setting, processors};
+pub(crate) use self::host::processors;
+use self::host::{Host, Setting};
 use self::operators::Operators;
 use self::writer::Writer;
 use crate::mutant::Flaws;

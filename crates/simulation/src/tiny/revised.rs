@@ -35,7 +35,14 @@ struct Edge {
 
 pub(super) fn processor(revision: u32) -> Processor {
     let (name, source) = ("revised".to_owned(), FOLLOWS.to_owned());
-    Processor { name, source, start: StartFrom::Beginning, handler: Arc::new(Revised { revision }), gather: false }
+    Processor {
+        name,
+        source,
+        start: StartFrom::Beginning,
+        handler: Arc::new(Revised { revision }),
+        gather: false,
+        ranges_min: 1,
+    }
 }
 
 /// What is not as the newer revision makes it.
