@@ -25,7 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const FLEETS: [(usize, usize); 5] = [(10, 100), (10, 1_920), (10, 10_000), (100, 10_000), (100, 50_000)];
 const CYCLES: usize = 100;
 const HELD: [usize; 3] = [1_000, 5_000, 10_000];
-const PARTITIONS: u32 = 4;
+const PARTITIONS: u32 = 10;
 /// At rest, between heartbeats and polls.
 const WATCHED: Duration = Duration::from_secs(30);
 /// Tells the program, run again, how many leases to hold.
