@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::router::Call;
 
 /// One page of the all-versions-and-deletes feed: every version and every deletion since a moment that must still be kept.
-pub(crate) fn read(
+pub(crate) async fn read(
     call: &Call<'_>,
     entry: &ContainerEntry,
     range: &FeedRange,
@@ -17,7 +17,7 @@ pub(crate) fn read(
     items_max: usize,
 ) -> Result<Page, Fault> {
     let name = (entry.database.as_str(), entry.container.name());
-    let page = call.directory.store.read_history(name, range, start, items_max)?.ok_or_else(|| {
+    let page = call.directory.store.read_history(name, range, start, items_max).await?.ok_or_else(|| {
         Fault::bad_request(format!(
             "{} keeps no earlier versions: give its changeFeedPolicy a retentionDuration, in minutes",
             name.1

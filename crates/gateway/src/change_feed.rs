@@ -37,7 +37,7 @@ pub(crate) async fn read(call: &Call<'_>, entry: &ContainerEntry) -> Result<Repl
     let start = start(call.asked)?;
     let items_max = call.asked.items_max()?.unwrap_or(ITEMS_DEFAULT);
     let page = if has_all_versions {
-        all_versions::read(call, entry, &range, &start, items_max)?
+        all_versions::read(call, entry, &range, &start, items_max).await?
     } else {
         latest(call, entry.container.read_page(&range, &start, items_max).await?)
     };

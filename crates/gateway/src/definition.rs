@@ -124,9 +124,13 @@ impl Definition {
         }
     }
 
+    fn retention_minutes(&self) -> Option<&Value> {
+        self.0.get("changeFeedPolicy")?.get("retentionDuration")
+    }
+
     /// For how long earlier versions and deletions are kept; `None`: not at all.
     pub(crate) fn history_seconds(&self) -> Option<u32> {
-        let minutes = self.0.get("changeFeedPolicy")?.get("retentionDuration")?.as_u64()?;
+        let minutes = self.retention_minutes()?.as_u64()?;
         u32::try_from(minutes * 60).ok().filter(|seconds| *seconds > 0)
     }
 
@@ -146,9 +150,8 @@ impl Definition {
 
     /// Puts in what the service would say that nobody gave.
     fn fill(&mut self) -> Result<(), Fault> {
-        let policy = self.0.get("changeFeedPolicy").and_then(|policy| policy.get("retentionDuration"));
-        if let Some(given) = policy.filter(|given| given.as_u64().is_none_or(|minutes| minutes > RETENTION_MINUTES_MAX))
-        {
+        let is_wrong = |given: &&Value| given.as_u64().is_none_or(|minutes| minutes > RETENTION_MINUTES_MAX);
+        if let Some(given) = self.retention_minutes().filter(is_wrong) {
             return Err(Fault::bad_request(format!(
                 "changeFeedPolicy.retentionDuration is {given}; it is a whole number of minutes up to {RETENTION_MINUTES_MAX}"
             )));

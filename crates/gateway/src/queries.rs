@@ -114,7 +114,7 @@ async fn page(
     let page = match FeedScope::asked(call, entry)? {
         FeedScope::Range(range) => {
             let name = (entry.database.as_str(), entry.container.name());
-            call.directory.store.query_range(name, &range, query, (&request, resume), &level)?
+            call.directory.store.query_range(name, &range, query, (&request, resume), &level).await?
         }
         _ if resume.is_some() => {
             return Err(Fault::bad_request("only a query of one partition key range goes on from values of its order"));

@@ -11,7 +11,7 @@ use crate::keys::{self, Event, EventKind, Head, Pointer, Record, Version};
 use crate::partition::{Partition, Writer};
 use crate::read;
 use crate::schema::NewDocument;
-use crate::storage::{Batch, Table, Ticket, View};
+use crate::storage::{Batch, Table, Ticket, Value, View};
 use crate::transaction::Done;
 use crate::ttl;
 
@@ -97,7 +97,16 @@ fn commit_to(
     let head = Head { lsn, timestamp_seconds };
 
     let view = core.shard.view();
-    let mut step = Step { core, partition, effective_key, head, view: &*view, targets: Vec::new(), writes: Vec::new() };
+    let mut step = Step {
+        core,
+        partition,
+        effective_key,
+        head,
+        view: &*view,
+        targets: Vec::new(),
+        keeps_history: core.history.seconds().is_some(),
+        writes: Vec::new(),
+    };
     let mut decided = Vec::with_capacity(operations.len());
     let mut charge = RequestCharge::ZERO;
     for (index, operation) in operations.iter().enumerate() {
@@ -117,7 +126,7 @@ fn commit_to(
     if !leaves_a_version {
         batch.put(Table::State, Head::key(partition.id), head.encode());
     }
-    if core.history.seconds().is_some() {
+    if step.keeps_history {
         step.tell(operations, &mut batch)?;
     }
     let due = writer.next_expiry_seconds.is_some_and(|at| at <= timestamp_seconds);
@@ -158,7 +167,8 @@ struct Step<'a> {
     view: &'a dyn View,
     /// In the order of first mention. At most as many as a batch has operations, so a search is as good as a map.
     targets: Vec<Target<'a>>,
-    /// The operations that change something, and what each finds.
+    keeps_history: bool,
+    /// The operations that change something, and what each finds; only where history is kept.
     writes: Vec<(usize, Content)>,
 }
 
@@ -167,11 +177,7 @@ impl<'a> Step<'a> {
     fn decide(&mut self, index: usize, operation: &'a Prepared) -> Result<Result<Decided, Error>, Error> {
         let at = self.target(operation.id.as_str())?;
         let now = self.targets[at].now;
-        let current = match now {
-            Content::Nothing => None,
-            Content::Stored(pointer) => Some((pointer.version, pointer.created)),
-            Content::New { operation, created } => Some((self.version(operation), created)),
-        };
+        let current = self.versions(now);
         let etag = current.map(|(version, _)| version.etag());
         if let Err(error) = operation.check(self.core.name(), etag.as_ref()) {
             return Ok(Err(error));
@@ -186,7 +192,9 @@ impl<'a> Step<'a> {
             let charge = charge.read(Some(bytes), &ReadLevel::Quorum);
             return Ok(Ok(Decided { etag, is_new: false, charge, content: now }));
         }
-        self.writes.push((index, now));
+        if self.keeps_history {
+            self.writes.push((index, now));
+        }
         let Some(document) = &operation.document else {
             let (bytes, indexed_values) = match now {
                 Content::Stored(pointer) => self.record_size(pointer)?,
@@ -204,6 +212,15 @@ impl<'a> Step<'a> {
         let content = Content::New { operation: index, created };
         self.targets[at].now = content;
         Ok(Ok(Decided { etag: Some(version.etag()), is_new: current.is_none(), charge: cost, content }))
+    }
+
+    /// The version that is there, and that with which the document began.
+    fn versions(&self, content: Content) -> Option<(Version, Version)> {
+        match content {
+            Content::Nothing => None,
+            Content::Stored(pointer) => Some((pointer.version, pointer.created)),
+            Content::New { operation, created } => Some((self.version(operation), created)),
+        }
     }
 
     fn version(&self, operation: usize) -> Version {
@@ -229,23 +246,30 @@ impl<'a> Step<'a> {
 
     /// A document as readers will find it.
     fn render(&self, operations: &[Prepared], content: Content) -> Result<Option<Bytes>, Error> {
-        let (version, record);
-        let stored;
+        let mut stored = None;
+        let found = self.content(operations, content, &mut stored)?;
+        Ok(found.map(|(version, record)| read::render(self.core, version, &record)))
+    }
+
+    /// What it is, and what it is called; `stored` has the bytes where it is not new.
+    fn content<'s>(
+        &'s self,
+        operations: &'s [Prepared],
+        content: Content,
+        stored: &'s mut Option<Value<'a>>,
+    ) -> Result<Option<(Version, Record<'s>)>, Error> {
         match content {
-            Content::Nothing => return Ok(None),
-            Content::Stored(pointer) => {
-                let key = keys::version(self.core.buckets.of(self.effective_key), pointer.version);
-                stored = self.view.get(Table::Versions, &key).map_err(|failure| unavailable(&failure))?;
-                let decoded = stored.as_deref().and_then(|bytes| Record::decode(bytes, self.effective_key.len()));
-                let missing = || corrupt(format!("read version {:x} in {}", pointer.version.0, self.core.name()));
-                (version, record) = (pointer.version, decoded.ok_or_else(missing)?);
+            Content::Nothing => Ok(None),
+            Content::Stored(Pointer { version, .. }) => {
+                let bucket = self.core.buckets.of(self.effective_key);
+                let stored = stored.insert(read::stored(self.core, self.view, bucket, version)?);
+                Ok(Some((version, read::record(self.core, stored, version)?)))
             }
             Content::New { operation, created } => {
-                let Some(document) = &operations[operation].document else { return Ok(None) };
-                (version, record) = (self.version(operation), self.record(document, created));
+                let document = operations[operation].document.as_ref();
+                Ok(document.map(|document| (self.version(operation), self.record(document, created))))
             }
         }
-        Ok(Some(read::render(self.core, version, &record)))
     }
 
     fn record_size(&self, pointer: Pointer) -> Result<(usize, u32), Error> {
@@ -297,34 +321,17 @@ impl<'a> Step<'a> {
             }
         }
         for &(index, found) in &self.writes {
-            let previous = match found {
-                Content::Nothing => None,
-                Content::Stored(pointer) => Some((pointer.version, pointer.created)),
-                Content::New { operation, created } => Some((self.version(operation), created)),
+            let previous = self.versions(found);
+            let (kind, told) = match (&operations[index].document, previous) {
+                (Some(_), None) => (EventKind::Create, Content::New { operation: index, created: self.version(index) }),
+                (Some(_), Some((_, created))) => (EventKind::Replace, Content::New { operation: index, created }),
+                (None, _) => (EventKind::Delete, found),
             };
-            let version = self.version(index);
-            let mut put = |kind, record| {
-                let previous = previous.map(|(previous, _)| previous);
-                let event = Event { kind, timestamp_seconds, previous, record };
-                batch.put(Table::History, keys::event(bucket, version, previous), event.encode());
-            };
-            match (&operations[index].document, previous) {
-                (Some(document), None) => put(EventKind::Create, self.record(document, version)),
-                (Some(document), Some((_, created))) => put(EventKind::Replace, self.record(document, created)),
-                (None, _) => match found {
-                    Content::Nothing => {}
-                    Content::Stored(pointer) => {
-                        let stored = history::stored(self.core, self.view, bucket, pointer)?;
-                        put(EventKind::Delete, history::record(self.core, &stored, pointer)?);
-                    }
-                    Content::New { operation, created } => {
-                        let document = operations[operation].document.as_ref();
-                        document
-                            .into_iter()
-                            .for_each(|document| put(EventKind::Delete, self.record(document, created)));
-                    }
-                },
-            }
+            let mut stored = None;
+            let Some((_, record)) = self.content(operations, told, &mut stored)? else { continue };
+            let previous = previous.map(|(version, _)| version);
+            let event = Event { kind, timestamp_seconds, previous, record };
+            batch.put(Table::History, keys::event(bucket, self.version(index), previous), event.encode());
         }
         Ok(())
     }
@@ -373,9 +380,8 @@ pub(crate) fn remove_version(
     let bucket = core.buckets.of(effective_key);
     let version_key = keys::version(bucket, old.version);
     if !core.schema.indexes.is_empty() {
-        let found = view.get(Table::Versions, &version_key).map_err(|failure| unavailable(&failure))?;
-        let record = found.as_deref().and_then(|bytes| Record::decode(bytes, effective_key.len()));
-        let record = record.ok_or_else(|| corrupt(format!("read version {:x} in {}", old.version.0, core.name())))?;
+        let stored = read::stored(core, view, bucket, old.version)?;
+        let record = read::record(core, &stored, old.version)?;
         for (index, values) in (0..).zip(core.schema.stored_index_values(record.body)) {
             if kept.get(usize::from(index)) != Some(&values) {
                 batch.remove(Table::Index, keys::index(effective_key, index, &values, old.created));

@@ -26,7 +26,7 @@ pub(crate) struct Core {
     pub(crate) schema: Schema,
     pub(crate) shard: Arc<dyn Shard>,
     pub(crate) buckets: Buckets,
-    /// Held for writing by whoever splits or merges, never across a wait.
+    /// Held for writing by whoever splits, merges or begins to keep history, never across a wait.
     pub(crate) layout: RwLock<Arc<Layout>>,
     pub(crate) history: Retention,
     pub(crate) plans: PlanCache,
@@ -45,8 +45,10 @@ impl Core {
     ) -> Result<Self, Error> {
         let shard = storage.shard(ShardId(id));
         let place = Place { name: &schema.spec.name, effective_key_bytes: schema.effective_key_bytes() };
-        let layout = Layout::open(&*shard.view(), &schema.spec, place)?;
-        let history = Retention::open(&*shard.view())?;
+        let (layout, history) = {
+            let view = shard.view();
+            (Layout::open(&*view, &schema.spec, place)?, Retention::open(&*view)?)
+        };
         Ok(Self {
             history,
             shard,

@@ -11,6 +11,7 @@ use crate::database::LocalStore;
 use crate::keys::Version;
 use crate::resume::ResumeFilter;
 use crate::scan::{self, Within};
+use crate::served::safe;
 use crate::split;
 
 /// One physical partition, as the service lists partition key ranges.
@@ -78,8 +79,8 @@ impl LocalStore {
 
     /// One page of a query over a part of one partition, as clients that ask each partition by itself want it.
     ///
-    /// `Gone` when the range is not within one partition.
-    pub fn query_range(
+    /// `Gone` when the range is not within one partition. What it shows survives a power cut, as with [`LocalStore::served`].
+    pub async fn query_range(
         &self,
         (database, container): (&str, &str),
         range: &FeedRange,
@@ -92,7 +93,7 @@ impl LocalStore {
             let text = format!("query {container} in {range}: the range is not within one partition");
             return Err(Error::new(ErrorKind::Gone, text));
         }
-        scan::query(&core, &Within::Range(range, resume), query, page, level)
+        safe(self.storage(), scan::query(&core, &Within::Range(range, resume), query, page, level)).await
     }
 
     pub(crate) fn core(&self, database: &str, container: &str) -> Result<Arc<Core>> {

@@ -37,7 +37,7 @@ impl LocalStore {
         let (cores, ticket) = database;
         self.synced(ticket).await?;
         for core in cores {
-            erase(&core).await?;
+            erase_all(&core).await?;
         }
         Ok(true)
     }
@@ -46,28 +46,38 @@ impl LocalStore {
     pub async fn drop_container(&self, database: &str, name: &str) -> Result<bool> {
         let Some((core, ticket)) = self.forget_container(database, name)? else { return Ok(false) };
         self.synced(ticket).await?;
-        erase(&core).await?;
+        erase_all(&core).await?;
         Ok(true)
     }
 }
 
-async fn erase(core: &Core) -> Result<()> {
+async fn erase_all(core: &Core) -> Result<()> {
     for table in Table::ALL {
-        loop {
-            core.room().await?;
-            let mut batch = Batch::default();
-            {
-                let view = core.shard.view();
-                let mut cursor = view.cursor(table, &[], &[u8::MAX; 8], Direction::Forward);
-                while batch.changes.len() < ERASED_MAX && cursor.advance().map_err(|failure| unavailable(&failure))? {
-                    batch.remove(table, cursor.key().to_vec());
-                }
-            }
-            if batch.changes.is_empty() {
-                break;
-            }
-            core.shard.apply(batch).map_err(|failure| unavailable(&failure))?;
-        }
+        erase(core, table).await?;
     }
     Ok(())
+}
+
+/// Removes all that a table has, in steps.
+pub(crate) async fn erase(core: &Core, table: Table) -> Result<()> {
+    let mut erased = None;
+    loop {
+        core.room().await?;
+        let mut batch = Batch::default();
+        {
+            let view = core.shard.view();
+            let mut cursor = view.cursor(table, &[], &[u8::MAX; 8], Direction::Forward);
+            while batch.changes.len() < ERASED_MAX && cursor.advance().map_err(|failure| unavailable(&failure))? {
+                batch.remove(table, cursor.key().to_vec());
+            }
+        }
+        if batch.changes.is_empty() {
+            break;
+        }
+        erased = Some(core.shard.apply(batch).map_err(|failure| unavailable(&failure))?);
+    }
+    match erased {
+        Some(ticket) => core.synced(ticket).await,
+        None => Ok(()),
+    }
 }

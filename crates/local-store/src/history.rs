@@ -6,27 +6,36 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use feedmill_store_api::{Error, FeedRange, FeedStart, Position, RequestCharge, Result, SessionToken};
+use feedmill_store_api::{FeedRange, FeedStart, Position, RequestCharge, Result, SessionToken};
+use futures::lock::Mutex;
 
 use crate::change_log::{Merge, lsn_of, partition_of};
 use crate::container::Core;
 use crate::database::LocalStore;
+use crate::drop::erase;
 use crate::epk::{bound_bytes, last_part_below, part_of};
 use crate::error::{corrupt, invalid, unavailable};
-use crate::keys::{self, Bucket, Event, EventKind, Pointer, Record, Version};
+use crate::keys::{self, Bucket, Event, EventKind, Pointer, Version};
 use crate::partition::Partition;
-use crate::read::render;
-use crate::storage::{Batch, Direction, Table, Value, View};
+use crate::read::{self, render};
+use crate::served::safe;
+use crate::storage::{Batch, Direction, Table, Ticket, View};
 
 /// Where it is written down for how long a container keeps its history, in seconds.
 const KEPT: &[u8] = b"history";
 
-/// Entries that are past their time and go with one commit. A commit leaves at most a hundred and, with what expires, twice as many.
+/// Entries that are past their time and go with one commit: more than it leaves, one for each operation and each document whose time
+/// was over.
 const FORGOTTEN_MAX: usize = 256;
 
-/// How long the history of a container is kept; 0 where it has none.
-#[derive(Debug, Default)]
-pub(crate) struct Retention(AtomicU32);
+/// How long the history of a container is kept.
+#[derive(Debug)]
+pub(crate) struct Retention {
+    /// 0 where it has none.
+    seconds: AtomicU32,
+    /// Held while that changes: what is erased must not be of a history that has begun anew.
+    changing: Mutex<()>,
+}
 
 impl Retention {
     pub(crate) fn open(view: &dyn View) -> Result<Self> {
@@ -35,12 +44,13 @@ impl Retention {
             Some(bytes) => bytes.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)),
             None => Some(0),
         };
-        Ok(Self(AtomicU32::new(seconds.ok_or_else(|| corrupt("read how long history is kept"))?)))
+        let seconds = seconds.ok_or_else(|| corrupt("read how long history is kept"))?;
+        Ok(Self { seconds: AtomicU32::new(seconds), changing: Mutex::default() })
     }
 
     /// `None` where no history is kept.
     pub(crate) fn seconds(&self) -> Option<u32> {
-        Some(self.0.load(Ordering::Acquire)).filter(|seconds| *seconds > 0)
+        Some(self.seconds.load(Ordering::Acquire)).filter(|seconds| *seconds > 0)
     }
 }
 
@@ -67,37 +77,27 @@ pub struct HistoryPage {
 }
 
 impl LocalStore {
-    /// Keeps the history of a container from now on, for so many seconds at least; `None` keeps none. What was before is not in it.
+    /// Keeps the history of a container from now on, for so many seconds at least; what was before is not in it. `None` keeps none, and
+    /// erases what there is: called again after a failure, it goes on with that.
     pub async fn keep_history(&self, database: &str, container: &str, seconds: Option<u32>) -> Result<()> {
         let core = self.core(database, container)?;
-        let (kept, seconds) = (core.history.seconds(), seconds.unwrap_or(0));
-        if kept.unwrap_or(0) == seconds {
-            return Ok(());
+        let _turn = core.history.changing.lock().await;
+        let kept = core.history.seconds();
+        if kept != seconds {
+            core.room().await?;
+            let ticket = write_down(&core, kept.is_none(), seconds.unwrap_or(0))?;
+            core.synced(ticket).await?;
         }
-        core.room().await?;
-        let ticket = {
-            let layout = core.layout.write();
-            // In key order, as a split does, and with nobody in the middle of a commit.
-            let writers: Vec<_> = layout.partitions.iter().map(|partition| partition.writer.lock()).collect();
-            let mut batch = Batch::default();
-            batch.put(Table::State, KEPT.to_vec(), seconds.to_be_bytes().to_vec());
-            if kept.is_none() {
-                for (partition, writer) in layout.partitions.iter().zip(&writers) {
-                    for bucket in partition.buckets.clone() {
-                        forget_up_to(Bucket(bucket), writer.head.lsn, &mut batch);
-                    }
-                }
-            }
-            let ticket = core.shard.apply(batch).map_err(|failure| unavailable(&failure).perhaps_applied())?;
-            core.history.0.store(seconds, Ordering::Release);
-            ticket
-        };
-        core.synced(ticket).await
+        match seconds {
+            Some(_) => Ok(()),
+            None => erase(&core, Table::History).await,
+        }
     }
 
     /// One page of the history of a range, which begins now or at a position that an earlier page has given. `None` where the container
-    /// keeps no history; `Invalid` for a position before what is kept.
-    pub fn read_history(
+    /// keeps no history; `Invalid` for a position before what is kept. What it shows survives a power cut, as with
+    /// [`LocalStore::served`].
+    pub async fn read_history(
         &self,
         (database, container): (&str, &str),
         range: &FeedRange,
@@ -108,8 +108,26 @@ impl LocalStore {
         if core.history.seconds().is_none() {
             return Ok(None);
         }
-        read_page(&core, range, start, items_max).map(Some)
+        safe(self.storage(), read_page(&core, range, start, items_max).map(Some)).await
     }
+}
+
+fn write_down(core: &Core, begins: bool, seconds: u32) -> Result<Ticket> {
+    let layout = core.layout.write();
+    // In key order, as a split does, and with nobody in the middle of a commit.
+    let writers: Vec<_> = layout.partitions.iter().map(|partition| partition.writer.lock()).collect();
+    let mut batch = Batch::default();
+    batch.put(Table::State, KEPT.to_vec(), seconds.to_be_bytes().to_vec());
+    if begins {
+        for (partition, writer) in layout.partitions.iter().zip(&writers) {
+            for bucket in partition.buckets.clone() {
+                forget_up_to(Bucket(bucket), writer.head.lsn, &mut batch);
+            }
+        }
+    }
+    let ticket = core.shard.apply(batch).map_err(|failure| unavailable(&failure).perhaps_applied())?;
+    core.history.seconds.store(seconds, Ordering::Release);
+    Ok(ticket)
 }
 
 fn read_page(core: &Core, range: &FeedRange, start: &FeedStart, items_max: usize) -> Result<HistoryPage> {
@@ -210,25 +228,12 @@ pub(crate) fn expire(
     batch: &mut Batch,
 ) -> Result<()> {
     let bucket = core.buckets.of(effective_key);
-    let stored = stored(core, view, bucket, pointer)?;
+    let stored = read::stored(core, view, bucket, pointer.version)?;
     let previous = Some(pointer.version);
-    let record = record(core, &stored, pointer)?;
+    let record = read::record(core, &stored, pointer.version)?;
     let event = Event { kind: EventKind::Expire, timestamp_seconds, previous, record };
     batch.put(Table::History, keys::event(bucket, version, previous), event.encode());
     Ok(())
-}
-
-pub(crate) fn stored<'v>(core: &Core, view: &'v dyn View, bucket: Bucket, pointer: Pointer) -> Result<Value<'v>> {
-    let found = view.get(Table::Versions, &keys::version(bucket, pointer.version));
-    found.map_err(|failure| unavailable(&failure))?.ok_or_else(|| missing(core, pointer))
-}
-
-pub(crate) fn record<'s>(core: &Core, stored: &'s [u8], pointer: Pointer) -> Result<Record<'s>> {
-    Record::decode(stored, core.schema.effective_key_bytes()).ok_or_else(|| missing(core, pointer))
-}
-
-fn missing(core: &Core, pointer: Pointer) -> Error {
-    corrupt(format!("read version {:x} in {}", pointer.version.0, core.name()))
 }
 
 /// Writes down that a bucket has nothing of this commit and of those before it.

@@ -4,10 +4,10 @@ use feedmill_store_api::ETag;
 
 use crate::epk::{EffectiveKey, part_of};
 
-/// Operations of one commit fit into this many bits.
+/// Operations of one commit fit into this many bits, and the highest number is left for [`Version::aside`].
 const OPERATION_BITS: u32 = 7;
 
-const _: () = assert!(feedmill_store_api::limits::BATCH_OPERATIONS_MAX <= 1 << OPERATION_BITS);
+const _: () = assert!(feedmill_store_api::limits::BATCH_OPERATIONS_MAX < 1 << OPERATION_BITS);
 
 /// Partitions that a container may have in its life.
 const PARTITION_BITS: u32 = 16;

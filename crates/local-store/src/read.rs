@@ -6,9 +6,9 @@ use feedmill_store_api::{Document, DocumentId, Error, PartitionKey, ReadLevel, R
 use crate::container::Core;
 use crate::epk::EffectiveKey;
 use crate::error::{corrupt, invalid, unavailable};
-use crate::keys::{self, Pointer, Record, Version};
+use crate::keys::{self, Bucket, Pointer, Record, Version};
 use crate::rid;
-use crate::storage::{Table, View};
+use crate::storage::{Table, Value, View};
 
 /// Several documents of one key, as they were at one moment.
 pub(crate) fn read(
@@ -53,6 +53,26 @@ fn find(
     let record = record.ok_or_else(damaged)?;
     let body = render(core, pointer.version, &record);
     Ok(Some(Document { etag: pointer.version.etag(), body }))
+}
+
+/// The bytes of a version that must be there.
+pub(crate) fn stored<'v>(
+    core: &Core,
+    view: &'v dyn View,
+    bucket: Bucket,
+    version: Version,
+) -> Result<Value<'v>, Error> {
+    let found = view.get(Table::Versions, &keys::version(bucket, version));
+    found.map_err(|failure| unavailable(&failure))?.ok_or_else(|| missing(core, version))
+}
+
+/// What [`stored`] has found.
+pub(crate) fn record<'s>(core: &Core, stored: &'s [u8], version: Version) -> Result<Record<'s>, Error> {
+    Record::decode(stored, core.schema.effective_key_bytes()).ok_or_else(|| missing(core, version))
+}
+
+fn missing(core: &Core, version: Version) -> Error {
+    corrupt(format!("read version {:x} in {}", version.0, core.name()))
 }
 
 /// What [`render`] puts in.

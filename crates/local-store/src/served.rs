@@ -32,13 +32,17 @@ impl PassingDatabase for ServedDatabase {
     }
 }
 
+/// An answer, once everything that it may have been made from is safe.
+pub(crate) async fn safe<T>(storage: &dyn Storage, answer: Result<T>) -> Result<T> {
+    if let Some(wait) = storage.shown() {
+        finish(wait).await.map_err(|failure| unavailable(&failure))?;
+    }
+    answer
+}
+
 impl Served {
-    /// An answer, once everything that it may have been made from is safe.
     async fn safe<T>(&self, answer: Result<T>) -> Result<T> {
-        if let Some(wait) = self.storage.shown() {
-            finish(wait).await.map_err(|failure| unavailable(&failure))?;
-        }
-        answer
+        safe(&*self.storage, answer).await
     }
 }
 

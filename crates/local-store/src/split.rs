@@ -57,7 +57,7 @@ fn replace(
     attempted: &str,
 ) -> Result<Change, Error> {
     let old = &layout.partitions[olds.clone()];
-    // In key order, and nobody else holds more than one: no deadlock.
+    // In key order, as whoever else holds more than one does: no deadlock.
     let mut writers: Vec<_> = old.iter().map(|partition| partition.writer.lock()).collect();
     let lsn = writers.iter().map(|writer| writer.head.lsn).max().unwrap_or(0);
     let timestamp_seconds = writers.iter().map(|writer| writer.head.timestamp_seconds).max().unwrap_or(0);

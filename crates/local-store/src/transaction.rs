@@ -7,6 +7,7 @@ use crate::adapter::commit_durably;
 use crate::batch::{Prepared, check_limits};
 use crate::commit::{Committed, Contents, Refused};
 use crate::database::LocalStore;
+use crate::served::safe;
 
 /// One operation of a transaction. At least one of them must be a write.
 #[derive(Clone, Debug)]
@@ -61,7 +62,8 @@ pub enum Transacted {
 }
 
 impl LocalStore {
-    /// All steps or none, in one commit, each seeing those before it. With `contents`, writes give back what they wrote.
+    /// All steps or none, in one commit, each seeing those before it. With `contents`, writes give back what they wrote. What the
+    /// answer shows survives a power cut, as with [`LocalStore::served`].
     pub async fn transact(
         &self,
         (database, container): (&str, &str),
@@ -90,7 +92,10 @@ impl LocalStore {
         let contents = if contents { Contents::OfAll } else { Contents::OfReads };
         Ok(match commit_durably(&core, key, &prepared, contents).await? {
             Ok(Committed { done, charge, session, .. }) => Transacted::Committed { done, charge, session },
-            Err(Refused { index, error, charge }) => Transacted::Refused { index, error, charge },
+            // It tells what is there.
+            Err(Refused { index, error, charge }) => {
+                safe(self.storage(), Ok(Transacted::Refused { index, error, charge })).await?
+            }
         })
     }
 }

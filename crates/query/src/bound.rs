@@ -112,13 +112,9 @@ impl Bound {
     /// Visits the JSON text of each result that the document gives, until told to break: at most one, unless the query goes
     /// over arrays. For plain queries. Ask [`Row::judge`] afterwards.
     pub fn results(&self, row: &Row<'_>, visit: &mut dyn FnMut(Vec<u8>) -> ControlFlow<()>) -> ControlFlow<()> {
-        expand(&self.sources, &Scope::of(row), &mut |scope| match self
-            .holds(scope)
-            .then(|| self.result(scope))
-            .flatten()
-        {
-            Some(text) => visit(text),
-            None => ControlFlow::Continue(()),
+        expand(&self.sources, &Scope::of(row), &mut |scope| {
+            let result = if self.holds(scope) { self.result(scope) } else { None };
+            result.map_or(ControlFlow::Continue(()), &mut *visit)
         })
     }
 
@@ -147,8 +143,9 @@ impl Bound {
         whole || self.touched.as_ref().is_none_or(|names| names.iter().any(|known| known == name))
     }
 
-    /// Whether results come of documents one by one: no aggregate, GROUP BY or DISTINCT. Then a store that reads in the order of [`Self::order_keys`] may stream with [`Self::results`], skip
-    /// [`Self::offset`] and stop after [`Self::limit`]; everything else goes through [`Self::accumulator`].
+    /// Whether results come of documents one by one: no aggregate, GROUP BY or DISTINCT. Then a store that reads in the order
+    /// of [`Self::order_keys`] may stream with [`Self::results`], skip [`Self::offset`] and stop after [`Self::limit`];
+    /// everything else goes through [`Self::accumulator`].
     pub fn is_plain(&self) -> bool {
         self.grouping.is_none() && !self.distinct
     }
@@ -308,7 +305,8 @@ pub(crate) mod tests {
             [("@a", json!(1)), ("@name", json!("x y")), ("@index", json!(1)), ("@n", json!(2)), ("@unused", json!(0))];
         let query = bind("SELECT TOP @n VALUE c[@name][@index] FROM c WHERE c.a = @a", &parameters).unwrap();
         let row = query.row(br#"{"a":1,"x y":[5,6]}"#).unwrap();
-        assert_eq!(query.result(&Scope::of(&row)), query.matches(&row).then(|| b"6".to_vec()));
+        assert!(query.matches(&row));
+        assert_eq!(query.result(&Scope::of(&row)), Some(b"6".to_vec()));
         assert_eq!(query.limit(), Some(2));
     }
 

@@ -3,8 +3,8 @@
 //! [`parse`] turns text into a [`Select`], [`Select::bind`] puts the parameters in, and the [`Bound`] query then judges one
 //! document at a time: [`Bound::row`] reads the top-level properties the query touches and nothing else. What is not in the
 //! subset (subqueries in place of the container, user-defined functions, bit operators) is refused by name and position: an
-//! answer is never wrong, only missing. Which index to use, and how to page, is the store's business; it asks [`Bound::order_keys`] and
-//! [`Bound::interval`].
+//! answer is never wrong, only missing. Which index to use, and how to page, is the store's business; it asks
+//! [`Bound::order_keys`] and [`Bound::interval`].
 //!
 //! Read `ast.rs` first, then `bound.rs`.
 

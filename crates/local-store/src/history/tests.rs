@@ -35,7 +35,7 @@ impl World {
     }
 
     fn read(&self, range: &FeedRange, start: FeedStart, items_max: usize) -> Result<HistoryPage> {
-        self.store.read_history(("d", "c"), range, &start, items_max).map(Option::unwrap)
+        self.store.read_history(("d", "c"), range, &start, items_max).now_or_never().unwrap().map(Option::unwrap)
     }
 
     fn now(&self) -> FeedStart {
@@ -118,7 +118,9 @@ fn what_expires_is_a_deletion_too_whoever_finds_it() {
 #[test]
 fn a_position_before_what_is_kept_is_refused_and_no_other() {
     let world = World::new();
-    let container = || world.store.read_history(("d", "c"), &FeedRange::full(), &FeedStart::Now, 1).unwrap();
+    let container = || {
+        world.store.read_history(("d", "c"), &FeedRange::full(), &FeedStart::Now, 1).now_or_never().unwrap().unwrap()
+    };
     assert!(container().is_none(), "nothing is kept unless somebody says so");
     world.write("k", vec![upsert("k", "a", 1, "")]);
     world.keep(Some(60));
@@ -132,6 +134,26 @@ fn a_position_before_what_is_kept_is_refused_and_no_other() {
     assert_eq!(world.read(&FeedRange::full(), start, 9).unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(world.since(later), [(EventKind::Replace, 3, Some(2), 3)]);
     assert_eq!(world.read(&FeedRange::full(), FeedStart::Beginning, 9).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn what_is_kept_no_longer_is_erased_and_a_later_history_begins_anew() {
+    let world = World::new();
+    world.keep(Some(600));
+    world.write("k", vec![upsert("k", "a", 1, "")]);
+    let core = world.store.core("d", "c").unwrap();
+    let entries = || {
+        let view = core.shard.view();
+        let mut cursor = view.cursor(Table::History, &[], &[u8::MAX; 8], Direction::Forward);
+        std::iter::from_fn(|| cursor.advance().unwrap().then_some(())).count()
+    };
+    assert_eq!(entries(), 1);
+    world.keep(None);
+    assert_eq!(entries(), 0);
+    world.keep(Some(600));
+    let start = world.now();
+    world.write("k", vec![upsert("k", "a", 2, "")]);
+    assert_eq!(world.since(start), [(EventKind::Replace, 2, Some(1), 2)]);
 }
 
 #[test]

@@ -21,8 +21,10 @@ struct MemoryShard {
 
 impl Default for MemoryShard {
     fn default() -> Self {
-        // Bodies are appended; everything else is small and comes in any order.
-        let tables = Table::ALL.map(|table| PackedMap::new(if table == Table::Versions { 16_384 } else { 2_048 }));
+        // What has bodies is appended to; everything else is small and comes in any order.
+        let tables = Table::ALL.map(|table| {
+            PackedMap::new(if matches!(table, Table::Versions | Table::History) { 16_384 } else { 2_048 })
+        });
         Self { tables: RwLock::new(tables) }
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use feedmill_clock::Clock;
 use futures::channel::oneshot;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{Batch, Failure, MemoryStorage, Outcome, Shard, ShardId, Storage, Ticket, Usage, View, Wait};
 use crate::{LocalStore, Options};
@@ -23,10 +23,9 @@ struct Inner {
 #[derive(Default)]
 struct State {
     issued: u64,
-    synced: u64,
-    /// How to undo what is not synced, the oldest first.
+    /// How to undo the newest, which are not synced; the oldest first.
     tail: VecDeque<Undo>,
-    waiting: VecDeque<(u64, oneshot::Sender<Outcome<()>>)>,
+    waiting: Vec<oneshot::Sender<Outcome<()>>>,
     /// Power cuts so far. A store that was opened before the last one writes nothing any more.
     cuts: u64,
 }
@@ -52,11 +51,10 @@ impl SimulatedDisk {
     pub fn sync(&self) {
         let waiting = {
             let mut state = self.0.state.lock();
-            state.synced = state.issued;
             state.tail.clear();
             std::mem::take(&mut state.waiting)
         };
-        for (_, waiter) in waiting {
+        for waiter in waiting {
             let _gone = waiter.send(Ok(()));
         }
     }
@@ -69,25 +67,14 @@ impl SimulatedDisk {
             let kept = kept.min(state.tail.len());
             let lost = state.tail.split_off(kept);
             state.tail.clear();
-            state.synced = state.issued;
             (lost, std::mem::take(&mut state.waiting))
         };
         for Undo { shard, before } in lost.into_iter().rev() {
             self.0.written.shard(shard).apply(before).expect("memory does not fail");
         }
-        for (_, waiter) in waiting {
+        for waiter in waiting {
             let _gone = waiter.send(Err(gone()));
         }
-    }
-
-    fn wait(&self, ticket: u64) -> Option<Wait> {
-        let mut state = self.0.state.lock();
-        if state.synced >= ticket {
-            return None;
-        }
-        let (done, wait) = oneshot::channel();
-        state.waiting.push_back((ticket, done));
-        Some(wait)
     }
 }
 
@@ -96,24 +83,43 @@ fn gone() -> Failure {
 }
 
 /// The disk as a store has it that was opened after so many power cuts.
+#[derive(Clone)]
 struct Powered {
     disk: SimulatedDisk,
     cuts: u64,
 }
 
+impl Powered {
+    fn state(&self) -> Outcome<MutexGuard<'_, State>> {
+        let state = self.disk.0.state.lock();
+        if state.cuts == self.cuts { Ok(state) } else { Err(gone()) }
+    }
+
+    /// Until the first so many commits are synced, of all that there are.
+    fn wait(&self, commits: impl FnOnce(&State) -> u64) -> Option<Wait> {
+        let (done, wait) = oneshot::channel();
+        match self.state() {
+            Ok(state) if commits(&state) + state.tail.len() as u64 <= state.issued => return None,
+            Ok(mut state) => state.waiting.push(done),
+            Err(gone) => {
+                let _nobody_waits_yet = done.send(Err(gone));
+            }
+        }
+        Some(wait)
+    }
+}
+
 impl Storage for Powered {
     fn shard(&self, id: ShardId) -> Arc<dyn Shard> {
-        let written = self.disk.0.written.shard(id);
-        Arc::new(SimulatedShard { id, written, disk: self.disk.clone(), cuts: self.cuts })
+        Arc::new(SimulatedShard { id, written: self.disk.0.written.shard(id), powered: self.clone() })
     }
 
     fn synced(&self, ticket: Ticket) -> Option<Wait> {
-        self.disk.wait(ticket.0)
+        self.wait(|_| ticket.0)
     }
 
     fn shown(&self) -> Option<Wait> {
-        let issued = self.disk.0.state.lock().issued;
-        self.disk.wait(issued)
+        self.wait(|state| state.issued)
     }
 
     fn congested(&self) -> Option<Wait> {
@@ -129,6 +135,7 @@ impl Storage for Powered {
     }
 
     fn close(&self) -> Outcome<()> {
+        drop(self.state()?);
         self.disk.sync();
         Ok(())
     }
@@ -137,8 +144,7 @@ impl Storage for Powered {
 struct SimulatedShard {
     id: ShardId,
     written: Arc<dyn Shard>,
-    disk: SimulatedDisk,
-    cuts: u64,
+    powered: Powered,
 }
 
 impl Shard for SimulatedShard {
@@ -147,10 +153,7 @@ impl Shard for SimulatedShard {
     }
 
     fn apply(&self, batch: Batch) -> Outcome<Ticket> {
-        let mut state = self.disk.0.state.lock();
-        if state.cuts != self.cuts {
-            return Err(gone());
-        }
+        let mut state = self.powered.state()?;
         let mut before = Batch::default();
         {
             let view = self.written.view();
@@ -170,12 +173,14 @@ impl Shard for SimulatedShard {
 mod tests {
     use feedmill_clock::ManualClock;
     use feedmill_store_api::{
-        Applied, Container, ContainerSpec, DocumentId, FeedRange, FeedStart, Operation, PartitionKey, ReadLevel,
+        Applied, Container, ContainerSpec, DocumentId, ErrorKind, FeedRange, FeedStart, Operation, PageRequest,
+        PartitionKey, Query, ReadLevel,
     };
     use futures::FutureExt;
     use futures::future::BoxFuture;
 
     use super::*;
+    use crate::{Step, Transacted};
 
     const CONTAINER: &str = "c";
 
@@ -247,5 +252,39 @@ mod tests {
         assert!(document.now_or_never().unwrap().unwrap().0.is_some());
         assert!(page.now_or_never().unwrap().is_ok());
         assert_eq!(writing.now_or_never(), Some(None));
+    }
+
+    #[test]
+    fn so_is_a_server_by_what_only_servers_ask() {
+        let (disk, key, name) = (SimulatedDisk::default(), PartitionKey::from("k"), ("d", CONTAINER));
+        let store = open(&disk);
+        let database = synced(&disk, store.database(name.0).boxed()).unwrap();
+        synced(&disk, database.provision(&ContainerSpec::new(CONTAINER, "/k"))).unwrap();
+        synced(&disk, store.keep_history(name.0, CONTAINER, Some(60)).boxed()).unwrap();
+        let writer = synced(&disk, database.container(CONTAINER)).unwrap();
+        let _not_synced = write(&*writer, &key, "d").now_or_never();
+
+        let (range, query, page) = (FeedRange::full(), Query::new("SELECT * FROM c"), PageRequest::first(10));
+        let body = bytes::Bytes::from_static(br#"{"id":"d","k":"k"}"#);
+        let create = Step::Write(Operation::Create { id: DocumentId::new("d").unwrap(), body });
+        let mut queried = store.query_range(name, &range, &query, (&page, None), &ReadLevel::Quorum).boxed();
+        let mut told = store.read_history(name, &range, &FeedStart::Now, 1).boxed();
+        let mut refused = store.transact(name, &key, vec![create], false).boxed();
+        assert!((&mut queried).now_or_never().is_none());
+        assert!((&mut told).now_or_never().is_none());
+        assert!((&mut refused).now_or_never().is_none());
+        disk.sync();
+        assert_eq!(queried.now_or_never().unwrap().unwrap().items.len(), 1);
+        assert!(told.now_or_never().unwrap().is_ok());
+        assert!(matches!(refused.now_or_never().unwrap().unwrap(), Transacted::Refused { .. }));
+    }
+
+    #[test]
+    fn who_was_there_before_the_power_went_is_told_that_it_did() {
+        let (disk, key) = (SimulatedDisk::default(), PartitionKey::from("k"));
+        let [_, served] = containers(&disk);
+        disk.cut(0);
+        let read = served.read(&key, &DocumentId::new("d").unwrap(), &ReadLevel::Quorum).now_or_never().unwrap();
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::Unavailable);
     }
 }
