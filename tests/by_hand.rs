@@ -64,7 +64,14 @@ async fn what_somebody_wrote_over_is_found_named_and_mended() {
     let cases = [
         (USER_FEED, "recipientId", 0, json!({"content": "forged"}), DifferenceKind::Fields(vec!["content".to_owned()])),
         (USER_FEED, "recipientId", 0, json!({"deletedAt": "2020-01-01T00:00:00.000Z"}), DifferenceKind::Missing),
-        (NOTIFICATIONS, "recipientId", 1, json!({"actorId": "0"}), DifferenceKind::Fields(vec!["actorId".to_owned()])),
+        // What is put here has no time to live of its own.
+        (
+            NOTIFICATIONS,
+            "recipientId",
+            1,
+            json!({"actorId": "0"}),
+            DifferenceKind::Fields(vec!["actorId".to_owned(), "ttl".to_owned()]),
+        ),
         (COUNTERS, "subjectId", 2, json!({"value": 12_345}), DifferenceKind::Fields(vec!["value".to_owned()])),
     ];
     for (container, key, which, forged, kind) in cases {

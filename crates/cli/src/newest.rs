@@ -42,7 +42,7 @@ impl fmt::Display for Cursor {
 
 impl Cursor {
     /// Newest first, ties by id: whether `item` comes after this.
-    fn is_before(&self, item: &Item) -> bool {
+    pub(crate) fn is_before(&self, item: &Item) -> bool {
         match item.created_at.cmp(&self.created_at) {
             std::cmp::Ordering::Equal => self.tie.as_ref().is_some_and(|tie| item.tie > *tie),
             order => order.is_lt(),
@@ -52,8 +52,9 @@ impl Cursor {
 
 /// What is listed newest first, and how.
 pub(crate) struct Listing {
-    /// What an item must be, over `c` and `@now`.
-    pub(crate) shown: &'static str,
+    /// What an item must be, over `c`, `@now` and the parameters.
+    pub(crate) shown: String,
+    pub(crate) parameters: Vec<(String, Value)>,
     /// After `c.createdAt DESC`, where an index has it; empty otherwise.
     pub(crate) then_by: &'static str,
     /// Which field decides between items of one time.
@@ -69,7 +70,7 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    fn read(body: &[u8], tie: &str) -> Result<Self> {
+    pub(crate) fn read(body: &[u8], tie: &str) -> Result<Self> {
         let corrupt = || Error::new(ErrorKind::Corrupt, "read a listed document");
         let torn = |error: serde_json::Error| corrupt().with_source(error);
         let mut members = Members::parse(body).map_err(|error| corrupt().with_source(error))?;
@@ -78,6 +79,11 @@ impl Item {
         members.retain(|name| !name.starts_with('_'));
         let body = serde_json::to_vec(&members).expect("members serialise as they were read").into();
         Ok(Self { created_at, tie, body })
+    }
+
+    /// Where it stands in its list.
+    pub(crate) fn cursor(&self) -> Cursor {
+        Cursor { created_at: self.created_at.clone(), tie: Some(self.tie.clone()) }
     }
 
     pub(crate) fn fields(&self) -> Value {
@@ -94,10 +100,13 @@ pub(crate) async fn newest(
     before: Option<&Cursor>,
     limit: usize,
 ) -> Result<(Vec<Item>, Option<Cursor>)> {
-    let Listing { shown, then_by, tie } = listing;
+    let Listing { shown, parameters, then_by, tie } = listing;
     let until = if before.is_some() { " AND c.createdAt <= @until" } else { "" };
     let text = format!("SELECT * FROM c WHERE {shown}{until} ORDER BY c.createdAt DESC{then_by}");
     let mut query = Query::new(text).with("@now", time::text(now));
+    for (name, value) in parameters {
+        query = query.with(name.clone(), value.clone());
+    }
     if let Some(before) = before {
         query = query.with("@until", before.created_at.clone());
     }
@@ -124,7 +133,7 @@ pub(crate) async fn newest(
     let more = items.len() > limit;
     items.truncate(limit);
     let next = items.last().filter(|_| more);
-    let next = next.map(|last| Cursor { created_at: last.created_at.clone(), tie: Some(last.tie.clone()) });
+    let next = next.map(Item::cursor);
     Ok((items, next))
 }
 

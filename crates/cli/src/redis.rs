@@ -21,6 +21,10 @@ pub(crate) fn cache(settings: &Settings, entropy: &Entropy) -> Result<Option<Cac
         return Ok(None);
     }
     let url = ADDRESS.read(&settings.cache.url_file)?;
-    let cache = Cache::open(url.expose_secret(), settings.cache.clone(), entropy.clone());
+    let mut options = settings.cache.clone();
+    // Nobody is shown more than a feed shows.
+    options.feed_items_max =
+        settings.user_feed.feed_items_max.map_or(usize::MAX, usize::from).min(options.feed_items_max);
+    let cache = Cache::open(url.expose_secret(), options, entropy.clone());
     cache.map(Some).map_err(|error| Failure::misuse(error, ADDRESS.hint))
 }

@@ -113,7 +113,7 @@ fn ids_may_have_every_character_that_separates_or_is_illegal() {
     let feed = |user: &str| lines(&store.run(&["feed", user, "--json"]).succeeded());
     assert_eq!(feed("reader:1").iter().map(|item| item["postId"].clone()).collect::<Vec<_>>(), [odd]);
     assert_eq!(feed(odd).iter().map(|item| item["postId"].clone()).collect::<Vec<_>>(), ["p:q"]);
-    let told = lines(&store.run(&["notifications", odd, "--json"]).succeeded());
+    let told = lines(&store.run(&["notifications", odd, "--each", "--json"]).succeeded());
     assert_eq!(told.iter().map(|item| item["actorId"].clone()).collect::<Vec<_>>(), ["reader:1"]);
     let counted = lines(&store.run(&["counters", odd, "--json"]).succeeded());
     assert!(counted.iter().any(|counter| counter["name"] == "followers" && counter["value"] == 1), "{counted:?}");

@@ -19,6 +19,7 @@ mod host;
 mod kill;
 mod ldbc;
 mod leases;
+mod notifications;
 mod outbox;
 mod outbox_kill;
 mod profiles;

@@ -93,6 +93,21 @@ pub fn parts(id: &str) -> Result<Parts, IdError> {
     Ok(Parts { recipient_id, kind, subject_id, actor_id })
 }
 
+/// What a recipient wants to be shown of what they are told: a document of their own beside their notifications, made by the
+/// application and never by feedmill, which only applies it where notifications are shown. Its `ttl` must be -1, or it goes with
+/// them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preferences {
+    /// Kinds that are not shown.
+    #[serde(default)]
+    pub off: Vec<Kind>,
+}
+
+/// `${recipientId}:preferences`, which is no notification's id.
+pub fn preferences_id(recipient_id: &str) -> Result<DocumentId, IdError> {
+    id::join([recipient_id, "preferences"])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +118,14 @@ mod tests {
             Parts { recipient_id: "u/1".into(), kind: Kind::Reply, subject_id: "p:2".into(), actor_id: "a%".into() };
         assert_eq!(parts("u%2F1:reply:p%3A2:a%25"), Ok(expected));
         assert!(parts("u:wave:p:a").is_err() && parts("u:reply:p").is_err());
+    }
+
+    #[test]
+    fn preferences_are_no_notification() {
+        assert!(parts(preferences_id("u:1").unwrap().as_str()).is_err());
+        let read: Preferences = serde_json::from_str(r#"{"id":"u:preferences","off":["reply"],"ttl":-1}"#).unwrap();
+        assert_eq!(read.off, [Kind::Reply]);
+        assert!(serde_json::from_str::<Preferences>(r#"{"off":["wave"]}"#).is_err());
     }
 
     #[test]

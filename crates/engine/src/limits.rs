@@ -17,9 +17,12 @@ pub(crate) const LISTING_ITEMS: usize = 500;
 /// Times in a row that a worker may break without settling a page before its range halts. A bug that breaks it again
 /// each time would otherwise keep a job from ever ending.
 pub(crate) const RESTARTS_MAX: u32 = 5;
-/// Longest wait before a key whose changes gather is handled again. How long a handling takes is its cost only while nothing
-/// else holds it up: behind a frozen host or a store that does not answer, a multiple of it would be hours.
-pub(crate) const GATHER_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Longest wait before a key whose changes gather is handled again, unless the handling before the last one took as long. How
+/// long a handling takes is its cost only while nothing else holds it up: behind a frozen host or a store that does not
+/// answer, a multiple of it would be hours.
+pub(crate) const GATHER_PAUSE_DOUBTED_MAX: Duration = Duration::from_secs(60);
+/// Longest wait of all: a count of three minutes still costs no more than a twentieth of the time.
+pub(crate) const GATHER_PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// A worker's loop goes round at least this often, also where it has nothing to do: a probe takes one that stands still for hung.
 pub(crate) const TURN_INTERVAL: Duration = Duration::from_secs(15);

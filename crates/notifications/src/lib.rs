@@ -17,6 +17,6 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use options::{Options, Retention};
+pub use options::Options;
 pub use processors::{NAME, processors};
 pub use rebuild::rebuild;

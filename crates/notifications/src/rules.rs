@@ -95,8 +95,9 @@ impl Event {
 
 #[cfg(test)]
 mod tests {
+    use feedmill_documents::Retention;
+
     use super::*;
-    use crate::Retention;
 
     const REACTION: &str = r#"{"id":"p:a","postId":"p","userId":"a","type":"love","createdAt":"2020-01-01T00:00:00Z"}"#;
     const REPLY: &str = r#"{"id":"r","postId":"r","authorId":"a","createdAt":"2020-01-01T00:00:00Z","status":"published","replyToPostId":"p"}"#;
@@ -122,7 +123,7 @@ mod tests {
                 "read": true, "withdrawn": false})
         );
         assert_eq!(
-            says(Kind::Follow, FOLLOW, Retention::default(), false),
+            says(Kind::Follow, FOLLOW, Retention::days(30), false),
             serde_json::json!({"kind": "follow", "actorId": "a", "createdAt": at,
                 "expiresAt": "2020-01-31T00:00:00.000Z", "read": false, "withdrawn": false})
         );

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use feedmill_documents::Retention;
 use feedmill_documents::containers::{BLOCKS, FAN_OUT, FOLLOWS, NOTIFICATIONS, POST_REPLIES, POSTS, REACTIONS};
 use feedmill_documents::id::join;
 use feedmill_engine::{Processor, StartFrom};
 use feedmill_testing::World;
 use serde_json::{Value, json};
 
-use crate::{Options, Retention, processors};
+use crate::{Options, processors};
 
 const AT: &str = "2019-12-31T00:00:00.000Z";
 const LATER: &str = "2020-01-01T00:00:00.000Z";

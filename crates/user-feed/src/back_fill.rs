@@ -1,15 +1,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use feedmill_documents::{Changed, changed, id, subject};
+use feedmill_documents::{Changed, Retention, changed, id, subject};
 use feedmill_engine::{Delivery, Handler, Outcome, SettleError, Settler};
 use feedmill_store_api::{Document, DocumentId, Query};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 
 use crate::pages::{Pages, TARGETS_MAX};
-use crate::sources::{self, PostSource, Recipient};
-use crate::{Sources, Target, UserFeed};
+use crate::sources::{self, Item, PostSource, Recipient, State};
+use crate::{Options, Sources, Target, UserFeed};
 
 /// Posts read at once. Their fields are in memory together, so fewer than followers.
 const PAGE_ITEMS: usize = 500;
@@ -28,6 +29,31 @@ struct Audience {
     recipients: BTreeMap<Arc<str>, Recipient>,
     /// Index of each one's last change.
     changes: BTreeMap<Arc<str>, usize>,
+}
+
+/// How far back a feed is filled.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Posts that are shown.
+    shown_max: usize,
+    /// A time that has surely passed: what was over by then makes no item.
+    passed: Timestamp,
+}
+
+impl Limits {
+    /// `None` where it is filled with everything there is.
+    fn of(options: &Options, delivery: &Delivery) -> Option<Self> {
+        if options.backfill_items_max.is_none() && options.retention == Retention::NONE {
+            return None;
+        }
+        let seconds = delivery.changes.iter().map(|change| change.timestamp_seconds).max().unwrap_or_default();
+        let passed = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+        Some(Self { shown_max: options.backfill_items_max.map_or(usize::MAX, usize::from), passed })
+    }
+}
+
+fn is_over(post: &PostSource, passed: Timestamp) -> bool {
+    matches!(post.state, State::Shown(Item { end: Some(end), .. }) if end <= passed)
 }
 
 impl BackFill {
@@ -80,25 +106,33 @@ impl BackFill {
         Ok(Audience { author: author.into(), recipients, changes })
     }
 
-    /// Settles the author's posts in the feeds of these recipients; with `shown_max` only the newest so many that are
-    /// shown.
+    /// Settles the author's posts in the feeds of these recipients, as far back as the limits say.
     async fn settle(
         &self,
         audience: &Audience,
         recipients: &[Arc<str>],
-        shown_max: Option<usize>,
+        limits: Option<Limits>,
         settler: &Settler<'_>,
         outcome: &mut Outcome,
     ) -> Result<(), SettleError> {
         if recipients.is_empty() {
             return Ok(());
         }
-        let query = if shown_max.is_some() { "SELECT * FROM c ORDER BY c.createdAt DESC" } else { "SELECT * FROM c" };
+        let query = if limits.is_some() { "SELECT * FROM c ORDER BY c.createdAt DESC" } else { "SELECT * FROM c" };
         let (posts, author) = (&self.projection.posts, &audience.author);
         let mut pages = Pages::new(settler.reader(), posts, author, Query::new(query), PAGE_ITEMS);
-        let mut room = shown_max.unwrap_or(usize::MAX);
+        let mut room = limits.map_or(usize::MAX, |limits| limits.shown_max);
         while let (true, Some(page)) = (room > 0, pages.next().await?) {
-            let posts = Arc::new(self.posts(page, &mut room));
+            let mut posts = self.posts(page, &mut room);
+            if let Some(Limits { passed, .. }) = limits {
+                let before = posts.len();
+                posts.retain(|_, post| !is_over(post, passed));
+                if posts.is_empty() && before > 0 {
+                    // What comes behind is older still.
+                    return Ok(());
+                }
+            }
+            let posts = Arc::new(posts);
             if posts.is_empty() {
                 continue;
             }
@@ -159,12 +193,12 @@ impl Handler for BackFill {
             };
             let audience = self.audience(author, delivery, settler, &mut outcome).await?;
             // What is no longer shown goes whole, however long ago it came.
-            let shown_max = self.projection.options.backfill_items_max.map(usize::from);
+            let limits = Limits::of(&self.projection.options, delivery);
             let (filled, emptied): (Vec<_>, Vec<_>) =
-                audience.recipients.iter().partition(|(_, each)| shown_max.is_some() && each.state().is_shown());
-            for (of, shown_max) in [(filled, shown_max), (emptied, None)] {
+                audience.recipients.iter().partition(|(_, each)| limits.is_some() && each.state().is_shown());
+            for (of, limits) in [(filled, limits), (emptied, None)] {
                 let recipients: Vec<_> = of.into_iter().map(|(recipient, _)| Arc::clone(recipient)).collect();
-                self.settle(&audience, &recipients, shown_max, settler, &mut outcome).await?;
+                self.settle(&audience, &recipients, limits, settler, &mut outcome).await?;
             }
             Ok(outcome)
         }

@@ -5,7 +5,7 @@
 //! anything: what an item should be is computed from post, edge and block as they are now (`projection.rs`), so both
 //! orders of two changes end the same. The followers of an author with very many are cut into chunks, documents of work
 //! that every host shares (`plan.rs`, `work.rs`, `chunk.rs`); back-fills are settled in pages. Refuses to trim: feeds hold
-//! what their sources say, however long they get. Read `projection.rs` first.
+//! what their sources say, until its retention is over; how much of it is shown is the reader's. Read `projection.rs` first.
 
 mod back_fill;
 mod canon;

@@ -1,9 +1,10 @@
 use std::num::NonZeroUsize;
 
+use feedmill_documents::Retention;
 use feedmill_documents::containers::{self, FAN_OUT, USER_FEED};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What a feed holds. A change of these holds for what is settled from then on; a rebuild applies it to what is there.
+/// What a feed holds. A change of these holds for what is settled from then on; a repair applies it to what is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
@@ -15,6 +16,14 @@ pub struct Options {
     pub own_posts: bool,
     /// Whether replies are in feeds. Default true.
     pub replies: bool,
+    /// How long after its `createdAt` a post is in feeds, such as `90d`; of older ones no items are made. Each item has that
+    /// time to live, so that what is too old goes by itself and no feed is ever looked through for it. Default `none`: for
+    /// ever.
+    pub retention: Retention,
+    /// Items that a feed shows at most, the newest first. Default none: all there are. Whoever reads a feed keeps to it, see
+    /// `feedmill feed`; older items stay until their `retention` is over, and come up again where newer ones are withdrawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feed_items_max: Option<NonZeroUsize>,
     /// Posts of an author that come into the feed of a new follower at most, the newest first. Default none: all of
     /// them. What an unfollow or a mute takes out is not limited.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,6 +41,8 @@ impl Default for Options {
             container: USER_FEED.to_owned(),
             own_posts: false,
             replies: true,
+            retention: Retention::NONE,
+            feed_items_max: None,
             backfill_items_max: None,
             fan_out_inline_max: FAN_OUT_INLINE_MAX,
         }

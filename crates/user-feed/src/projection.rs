@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::sources::{self, EdgeSource, OfAuthor, PostSource, Recipient, State};
+use crate::sources::{self, EdgeSource, Item, OfAuthor, PostSource, Recipient, State};
 use crate::{Options, Sources};
 
 /// Raised when the same sources would give another item.
@@ -176,8 +176,9 @@ impl Projection for UserFeed {
         Ok(match (&post.state, recipient.map_or(State::Shown(()), Recipient::state)) {
             (State::Malformed(reason), _) => return Err(reason.clone()),
             (_, State::Malformed(reason)) => return Err(reason),
-            (State::Shown(fields), State::Shown(())) => {
-                Desired::Document { fields: fields.clone(), expires: Expiry::ContainerDefault, basis }
+            (State::Shown(Item { fields, end }), State::Shown(())) => {
+                let expires = end.map_or(Expiry::ContainerDefault, Expiry::At);
+                Desired::Document { fields: fields.clone(), expires, basis }
             }
             (State::Gone(post), State::Gone(recipient)) => absent(*post.max(&recipient), basis),
             (State::Gone(since), State::Shown(())) => absent(*since, basis),
@@ -205,7 +206,7 @@ mod tests {
     fn compute(
         options: Options,
         recipient: &str,
-        post: State<Fields>,
+        post: State<Item>,
         edge: Option<State<()>>,
     ) -> Result<Desired, String> {
         let (recipient, author, id): (Arc<str>, Arc<str>, Arc<str>) = (recipient.into(), "a".into(), "p".into());
@@ -216,8 +217,8 @@ mod tests {
         UserFeed::new(options).compute(&target, &Sources::of(&author, &posts, edges), None)
     }
 
-    fn shown() -> State<Fields> {
-        State::Shown(Fields::of(&serde_json::json!({"text": "x"})).unwrap())
+    fn shown() -> State<Item> {
+        State::Shown(Item { fields: Fields::of(&serde_json::json!({"text": "x"})).unwrap(), end: None })
     }
 
     fn at(seconds: i64) -> Option<Timestamp> {

@@ -57,11 +57,19 @@ impl Recipient {
 }
 
 /// A post, and what every item made from it has in common.
-pub(crate) type PostSource = Source<Fields>;
+pub(crate) type PostSource = Source<Item>;
 /// An edge; there is nothing in it that an item would show.
 pub(crate) type EdgeSource = Source<()>;
 /// A block; it shows nothing while it is live.
 pub(crate) type BlockSource = Source<()>;
+
+/// A post as all feeds show it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Item {
+    pub(crate) fields: Fields,
+    /// When it is too old for every feed; `None` for never.
+    pub(crate) end: Option<Timestamp>,
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Source<T> {
@@ -108,8 +116,10 @@ pub(crate) fn post(container: &Arc<str>, id: &DocumentId, found: Option<&Documen
         if post.reply_to.is_some() && !options.replies {
             return Ok(State::Gone(Some(post.created_at)));
         }
+        let end = options.retention.end(post.created_at);
         let fields = Fields::of(&user_feed::fields(&post));
-        Ok(fields.map_or_else(|error| State::Malformed(error.to_string()), State::Shown))
+        let shown = |fields| State::Shown(Item { fields, end });
+        Ok(fields.map_or_else(|error| State::Malformed(error.to_string()), shown))
     })
 }
 

@@ -1,14 +1,16 @@
 //! The handlers on the real local store.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use feedmill_documents::containers::{AUTHOR_POSTS, BLOCKS, FAN_OUT, FOLLOWS, USER_FEED};
+use feedmill_documents::Retention;
+use feedmill_documents::containers::{AUTHOR_POSTS, BLOCKS, FAN_OUT, FOLLOWING, FOLLOWS, USER_FEED};
 use feedmill_documents::id::join;
-use feedmill_engine::{Processor, StartFrom};
+use feedmill_engine::{Act, DifferenceKind, Processor, StartFrom};
 use feedmill_testing::World;
 use serde_json::{Value, json};
 
-use crate::{Options, processors};
+use crate::{Options, UserFeed, processors};
 
 const LATER: &str = "2019-06-01T00:00:00.000Z";
 
@@ -423,6 +425,54 @@ async fn a_back_fill_may_be_limited_to_the_newest_posts_and_an_unfollow_is_not()
     assert_eq!(shown(&world).await, ["r:2", "r:3", "r:5"]);
     put(&mut world, &options, &[], &[with(edge("a", "r"), json!({"deletedAt": LATER}))]).await;
     assert_eq!(shown(&world).await, [""; 0]);
+}
+
+fn of_december(id: &str, day: u32) -> Value {
+    with(post("a", id), json!({"createdAt": format!("2019-12-{day:02}T00:00:00.000Z")}))
+}
+
+#[tokio::test]
+async fn a_post_leaves_every_feed_when_it_is_as_old_as_the_retention_and_nothing_brings_it_back() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let options = Options { retention: Retention::days(20), ..Options::default() };
+    let mut world = World::new().await;
+    put(&mut world, &options, &[], &[edge("a", "r")]).await;
+    // By fan-out, and by back-fill.
+    put(&mut world, &options, &[of_december("old", 1), of_december("young", 20)], &[]).await;
+    assert_eq!(shown(&world).await, ["r:young"]);
+    put(&mut world, &options, &[], &[edge("a", "s")]).await;
+    assert_eq!(shown(&world).await, ["r:young", "s:young"]);
+    assert_eq!(world.written(), 2, "what is over is not even written");
+
+    world.clock.advance(7 * DAY);
+    put(&mut world, &options, &[with(of_december("young", 20), json!({"text": "edited"}))], &[]).await;
+    assert_eq!(world.documents(USER_FEED).await["r:young"]["text"], "edited");
+    world.clock.advance(DAY);
+    // Whether the store has taken it out already or not.
+    assert_eq!(shown(&world).await, [""; 0]);
+    let written = world.written();
+    world.rewind();
+    put(&mut world, &options, &[with(of_december("young", 20), json!({"text": "again"}))], &[edge("a", "t")]).await;
+    assert_eq!(shown(&world).await, [""; 0]);
+    assert_eq!(world.written(), written);
+}
+
+#[tokio::test]
+async fn a_retention_that_is_set_later_is_applied_by_a_repair() {
+    let mut world = World::new().await;
+    put(&mut world, &Options::default(), &[of_december("old", 1), of_december("young", 20)], &[edge("a", "r")]).await;
+    world
+        .put(FOLLOWING, json!({"id": "r:a", "followerId": "r", "followeeId": "a", "createdAt": "2019-02-01T00:00:00Z"}))
+        .await;
+    assert_eq!(shown(&world).await, ["r:old", "r:young"]);
+    let feed = UserFeed::new(Options { retention: Retention::days(20), ..Options::default() });
+    let judged = feed.rebuild("r", Act::Repair, &world.operator(true)).await.unwrap();
+    let ttl = DifferenceKind::Fields(vec!["ttl".to_owned()]);
+    assert!(judged.differences.len() == 2 && judged.differences.values().all(|each| each.kind == ttl), "{judged:?}");
+    world.clock.advance(Duration::from_secs(2));
+    assert_eq!(shown(&world).await, ["r:young"]);
+    let judged = feed.rebuild("r", Act::Compare, &world.operator(false)).await.unwrap();
+    assert!(judged.differences.is_empty(), "{judged:?}");
 }
 
 #[tokio::test]

@@ -157,10 +157,15 @@ fn difference(
         (Desired::Document { fields, basis, .. }, Some(there)) => {
             let wanted: Map<String, Value> = serde_json::from_str(&format!("{{{}}}", fields.as_str()))
                 .map_err(|error| SettleError::Invalid(format!("read what {} should be: {error}", address.id)))?;
-            match differing(&wanted, &there, key_field) {
-                fields if fields.is_empty() => return Ok(None),
-                fields => (DifferenceKind::Fields(fields), basis),
+            let mut fields = differing(&wanted, &there, key_field);
+            if matches!(desired, Desired::Document { expires: Expiry::At(_), .. }) && !there.contains_key("ttl") {
+                // It would stay for ever.
+                fields.push("ttl".to_owned());
             }
+            if fields.is_empty() {
+                return Ok(None);
+            }
+            (DifferenceKind::Fields(fields), basis)
         }
     };
     let lineage = current.map(Document::parse::<Stored>).transpose()?.and_then(|stored| stored.source);

@@ -204,6 +204,36 @@ async fn a_gathering_key_is_handled_no_sooner_than_twenty_times_its_last_handlin
 }
 
 #[tokio::test]
+async fn a_key_whose_handlings_take_long_takes_a_twentieth_of_the_time_all_the_same() {
+    const TOOK: Duration = Duration::from_secs(20);
+    let mut world = World::new().await;
+    world.options.page_items_max = 1;
+    let began = Arc::new(Mutex::new(Vec::new()));
+    let (clock, times) = (world.clock.clone(), Arc::clone(&began));
+    let (handler, _) = Scripted::new(move |_| {
+        times.lock().push(clock.monotonic());
+        let sleep = clock.sleep(TOOK);
+        Box::pin(async move {
+            sleep.await;
+            Ok(Outcome::default())
+        })
+    });
+    let mut engine = world.engine();
+    engine.add(Processor { gather: true, ..processor("p", SOURCE, handler) });
+    let running = world.start(engine);
+    for number in 0..60 {
+        world.put("hot", &number.to_string()).await;
+        world.clock.sleep(Duration::from_secs(30)).await;
+    }
+    running.kill().await;
+    let began = began.lock();
+    let pauses: Vec<_> = began.windows(2).map(|pair| pair[1].since(pair[0])).collect();
+    // The first may have been held up by something else.
+    assert!(pauses.len() >= 4 && pauses[0] < 5 * TOOK, "{pauses:?}");
+    assert!(pauses[1..].iter().all(|pause| *pause >= 20 * TOOK), "{pauses:?}");
+}
+
+#[tokio::test]
 async fn changes_for_a_busy_key_are_delivered_together() {
     let mut world = World::new().await;
     world.options.page_items_max = 1;

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use feedmill_clock::Monotonic;
 use feedmill_store_api::{Change, PartitionKey, SessionToken};
 
 use super::progress::PageNumber;
+use crate::limits::{GATHER_PAUSE_DOUBTED_MAX, GATHER_PAUSE_MAX};
 
 /// Changes that wait or are being delivered, by partition key.
 ///
@@ -24,6 +26,8 @@ pub(super) struct Lanes {
 struct Lane {
     waiting: Vec<(PageNumber, Change)>,
     session: Arc<SessionToken>,
+    /// How long its last handling took, where its changes gather.
+    took: Option<Duration>,
 }
 
 /// The changes of one key that are handled together.
@@ -57,7 +61,7 @@ impl Lanes {
             None => {
                 let session = Arc::clone(session);
                 self.ready.push_back(key.clone());
-                self.lanes.insert(key, Lane { waiting: vec![(page, change)], session });
+                self.lanes.insert(key, Lane { waiting: vec![(page, change)], session, took: None });
             }
         }
     }
@@ -101,6 +105,16 @@ impl Lanes {
         }
     }
 
+    /// How long the changes of `key`, whose handling took so long, gather before it is handled again.
+    ///
+    /// What holds up one handling seldom holds up the next, so a long pause needs two that took long, one after the other.
+    pub(super) fn pause(&mut self, key: &PartitionKey, took: Duration, factor: u32) -> Duration {
+        let lane = self.lanes.get_mut(key).expect("a busy key has a lane");
+        let before = lane.took.replace(took).unwrap_or_default();
+        let sure = before.saturating_mul(factor).max(GATHER_PAUSE_DOUBTED_MAX);
+        took.saturating_mul(factor).min(sure).min(GATHER_PAUSE_MAX)
+    }
+
     /// Whether a key could be handled now.
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
@@ -138,8 +152,6 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
     use feedmill_store_api::{ETag, Position};
     use proptest::prelude::*;
@@ -183,6 +195,15 @@ mod tests {
         assert_eq!(lsns(&second), [2, 4]);
         assert_eq!(second.session, SessionToken("4".to_owned()));
         assert_eq!((lanes.changes(), lanes.bytes()), (3, 6));
+    }
+
+    #[test]
+    fn a_long_pause_needs_two_handlings_in_a_row_that_took_long() {
+        let mut lanes = Lanes::default();
+        push(&mut lanes, "a", 1);
+        let key = lanes.take(at(0)).unwrap().key;
+        let mut pause = |seconds| lanes.pause(&key, Duration::from_secs(seconds), 20).as_secs();
+        assert_eq!([1, 30, 10, 30, 40, 3_600, 3_600].map(&mut pause), [20, 60, 200, 200, 600, 800, 3_600]);
     }
 
     #[test]

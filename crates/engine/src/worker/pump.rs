@@ -18,7 +18,7 @@ use crate::Delivery;
 use crate::dead_letters::Fault;
 use crate::lease::{HeldLease, Lost};
 use crate::lifetime::Round;
-use crate::limits::{GATHER_PAUSE_MAX, TURN_INTERVAL};
+use crate::limits::TURN_INTERVAL;
 use crate::protection::Protection;
 use crate::range::Order;
 use crate::retry;
@@ -306,8 +306,8 @@ impl Pump {
         };
         let now = self.context.clock.monotonic();
         if let Some((key, ticket)) = &done.lane {
-            let pause = took.saturating_mul(self.context.options.gather_factor).min(GATHER_PAUSE_MAX);
-            let cool = self.context.gather.then(|| now + pause);
+            let factor = self.context.options.gather_factor;
+            let cool = self.context.gather.then(|| now + self.lanes.pause(key, took, factor));
             self.lanes.finish(key, ticket, cool);
         }
         for (page, changes) in done.pages {

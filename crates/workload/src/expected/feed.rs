@@ -10,7 +10,7 @@ use super::visible::visible;
 
 impl<'a> Expected<'a> {
     /// Every live post by an author whom `user` follows without muting and who has no block with them on their side, and by
-    /// option their own; newest first, ties by post id.
+    /// option their own, that is not too old; newest first, ties by post id.
     pub fn user_feed(&self, user: &str) -> Vec<&'a Post> {
         let mut feed: Vec<_> = self.user_feed_unsorted(user).collect();
         feed.sort_by_key(|post| (Reverse(post.created_at), &post.post_id));
@@ -27,7 +27,11 @@ impl<'a> Expected<'a> {
             authors.extend(self.posts_by_author.get_key_value(user).map(|(author, _)| *author));
         }
         let posts = authors.into_iter().filter_map(|author| self.posts_by_author.get(author)).flatten().copied();
-        posts.filter(|post| post.is_live() && (self.options.replies || post.reply_to_post_id.is_none()))
+        posts.filter(|post| {
+            let end = self.options.feed_retention.map(|retention| post.created_at.checked_add(retention));
+            let is_over = end.is_some_and(|end| end.is_ok_and(|end| end <= self.now));
+            post.is_live() && !is_over && (self.options.replies || post.reply_to_post_id.is_none())
+        })
     }
 
     /// Ids of all whom `user` follows, muted or not.
@@ -100,6 +104,12 @@ mod tests {
     fn options_leave_out_replies_and_take_in_own_posts() {
         assert_eq!(feed(Options { replies: false, ..Options::default() }, "ann"), ["p1", "p2"]);
         assert_eq!(feed(Options { own_posts: true, ..Options::default() }, "cid"), ["c1"]);
+    }
+
+    #[test]
+    fn what_is_too_old_is_in_no_feed() {
+        let old = std::time::Duration::from_secs(31 * 24 * 60 * 60);
+        assert_eq!(feed(Options { feed_retention: Some(old), ..Options::default() }, "ann"), ["p3"]);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Options {
     pub own_posts: bool,
     /// `user_feed.replies`
     pub replies: bool,
+    /// `user_feed.retention`
+    pub feed_retention: Option<Duration>,
     /// `notifications.own_actions`
     pub own_actions: bool,
     /// `notifications.retention`
@@ -39,7 +41,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let retention = Some(Duration::from_secs(30 * 24 * 60 * 60));
-        Self { own_posts: false, replies: true, own_actions: false, retention }
+        Self { own_posts: false, replies: true, feed_retention: None, own_actions: false, retention }
     }
 }
 

@@ -34,6 +34,15 @@ impl Expected<'_> {
         told
     }
 
+    /// What of it the user is shown: nothing of a kind that they turned off.
+    pub fn shown_notifications(&self, user: &str) -> Vec<Value> {
+        let mut shown = self.notifications(user);
+        if let Some(preferences) = self.sources.preferences.get(user) {
+            shown.retain(|document| !preferences.off.iter().any(|kind| document["kind"] == kind.as_str()));
+        }
+        shown
+    }
+
     /// `None` where it is the user's own action, from across a block, or too long ago. `more`: the fields of this kind alone.
     fn notification(
         &self,
@@ -103,6 +112,16 @@ mod tests {
         let expected =
             ["ann:reply:r:bob", "ann:reply:s:ann", "ann:reaction:p:bob", "ann:follow:ann:dan", "ann:reaction:p:dan"];
         assert_eq!(ids(Options::ldbc()), expected);
+    }
+
+    #[test]
+    fn a_kind_that_is_turned_off_is_told_and_not_shown() {
+        let off = r#"{"in":"notifications","id":"ann:preferences","recipientId":"ann","off":["reply","follow"]}"#;
+        let sources = sources(&format!("{SOURCES}\n{off}"));
+        let expected = Expected::new(&sources, Options::default(), NOW);
+        let ids = |told: Vec<Value>| told.into_iter().map(|one| one["id"].clone()).collect::<Vec<_>>();
+        assert_eq!(ids(expected.shown_notifications("ann")), ["ann:reaction:p:bob"]);
+        assert_eq!(ids(expected.notifications("ann")).len(), 3);
     }
 
     #[test]

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use feedmill_documents::containers;
+use feedmill_documents::notification::Preferences;
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -18,6 +19,8 @@ pub struct Sources {
     pub(super) profiles: BTreeMap<String, Profile>,
     /// By the person on whose side it is, and the other.
     pub(super) blocks: BTreeMap<(String, String), Block>,
+    /// What people want to be shown of their notifications.
+    pub(super) preferences: BTreeMap<String, Preferences>,
 }
 
 /// A document that is none of a source container, or lacks what one needs.
@@ -97,6 +100,14 @@ pub(super) struct Block {
     version: u64,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Preferring {
+    recipient_id: String,
+    #[serde(flatten)]
+    preferences: Preferences,
+}
+
 impl Sources {
     /// Takes a document of a source container; of two versions the higher one stays, of two equal ones the later.
     pub fn put(&mut self, container: &str, body: &Bytes) -> Result<(), InvalidSource> {
@@ -121,6 +132,11 @@ impl Sources {
                 let block: Block = serde_json::from_slice(body).map_err(invalid)?;
                 let key = (block.user_id.clone(), block.other_id.clone());
                 newest(&mut self.blocks, key, block, |block| block.version);
+            }
+            // Of these the preferences alone are a source.
+            containers::NOTIFICATIONS => {
+                let Preferring { recipient_id, preferences } = serde_json::from_slice(body).map_err(invalid)?;
+                self.preferences.insert(recipient_id, preferences);
             }
             containers::PUBLIC_PROFILES => {
                 let profile: Profile = serde_json::from_slice(body).map_err(invalid)?;
