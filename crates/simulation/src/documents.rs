@@ -1,7 +1,7 @@
 //! The documents that the actors write, as a customer's application would.
 
 use bytes::Bytes;
-use feedmill_documents::id;
+use feedmill_documents::{containers, id};
 use feedmill_store_api::{DocumentId, PartitionKey};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,6 +13,28 @@ pub(crate) struct Source {
     pub(crate) key: PartitionKey,
     pub(crate) id: DocumentId,
     pub(crate) body: Bytes,
+}
+
+impl Source {
+    pub(crate) fn document(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("the actors write JSON")
+    }
+
+    /// A document as it is stored, withdrawn.
+    pub(crate) fn withdrawn(container: &'static str, mut document: Value, at: Timestamp) -> Self {
+        if let Some(members) = document.as_object_mut() {
+            members.retain(|name, _| !name.starts_with('_'));
+        }
+        document["deletedAt"] = format!("{at:.3}").into();
+        let text = |name: &str| document[name].as_str().unwrap_or_default();
+        let key = text(match container {
+            containers::FOLLOWS => "followeeId",
+            containers::BLOCKS => "userId",
+            _ => "postId",
+        });
+        let id = DocumentId::new(text("id")).expect("it is the id of a document");
+        Self { container, key: PartitionKey::from(key), id, body: Bytes::from(document.to_string()) }
+    }
 }
 
 /// What its owner has made of a document.
@@ -49,7 +71,7 @@ pub(crate) fn post(
     if let Some(parent) = reply_to {
         body["replyToPostId"] = parent.into();
     }
-    let key = if container == feedmill_documents::containers::POSTS { &*post } else { author };
+    let key = if container == containers::POSTS { &*post } else { author };
     source(container, key, &[&post], body, state)
 }
 
@@ -60,18 +82,18 @@ pub(crate) fn follow(followee: &str, follower: &str, state: State, version: u64)
     if state == State::Veiled {
         body["muted"] = true.into();
     }
-    source(feedmill_documents::containers::FOLLOWS, followee, &[followee, follower], body, state)
+    source(containers::FOLLOWS, followee, &[followee, follower], body, state)
 }
 
 pub(crate) fn reaction(post: &str, user: &str, kind: &str, state: State, version: u64) -> Source {
     let body = json!({"postId": post, "userId": user, "type": kind, "createdAt": created(2), "version": version});
-    source(feedmill_documents::containers::REACTIONS, post, &[post, user], body, state)
+    source(containers::REACTIONS, post, &[post, user], body, state)
 }
 
 /// One side of a block between two people.
 pub(crate) fn block(user: &str, other: &str, state: State, version: u64) -> Source {
     let body = json!({"userId": user, "otherId": other, "createdAt": created(3), "version": version});
-    source(feedmill_documents::containers::BLOCKS, user, &[user, other], body, state)
+    source(containers::BLOCKS, user, &[user, other], body, state)
 }
 
 fn source(container: &'static str, key: &str, parts: &[&str], mut body: Value, state: State) -> Source {

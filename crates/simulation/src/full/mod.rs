@@ -15,6 +15,7 @@ use std::time::Duration;
 use feedmill_clock::{Clock, Entropy, ManualClock, Monotonic};
 use feedmill_documents::containers;
 use feedmill_engine::StartFrom;
+use feedmill_erase::names;
 
 pub(crate) use self::host::processors;
 use self::host::{Host, Setting};
@@ -97,7 +98,7 @@ impl World {
             copied: flaws.copied,
             witness: Arc::new(rules.clone()),
         });
-        let writer = Writer::new(seed.stream("writer"), clock, &store, &trace);
+        let writer = Writer::new(seed, clock, &store, &trace);
         let mut accounts: Vec<_> = hosts.iter().map(|host| host.account.clone()).collect();
         accounts.dedup();
         let operators = Operators::new(accounts, seed, clock, &store, &network, &trace);
@@ -171,10 +172,28 @@ impl World {
             }
         }
         self.clock.sleep(REST).await;
+        // Not before: what is settled waits a while until its position is stored.
+        if let Some(gone) = self.writer.gone() {
+            self.erase(gone).await?;
+            self.clock.sleep(REST).await;
+        }
         match self.differences().await {
             differences if differences.is_empty() => Ok(()),
             differences => Err(Failure::Wrong(differences)),
         }
+    }
+
+    /// Who has gone is taken out, and no document that anybody is shown names the person.
+    async fn erase(&self, gone: &'static str) -> Result<(), Failure> {
+        let mut left = self.operators.erase(gone).await;
+        for spec in containers::all(1) {
+            for (id, document) in self.store.by_id(&spec.name).await {
+                if document.get("deletedAt").is_none() && names(&spec.name, &document, gone) {
+                    left.push(format!("{id} of {} still names {gone}: {document}", spec.name));
+                }
+            }
+        }
+        if left.is_empty() { Ok(()) } else { Err(Failure::Wrong(left)) }
     }
 
     async fn differences(&self) -> Vec<String> {
@@ -185,6 +204,7 @@ impl World {
             sources: vec![(POSTS, POSTS), (FOLLOWS, FOLLOWS), (REACTIONS, REACTIONS), (BLOCKS, BLOCKS)],
             derived: vec![USER_FEED, COUNTERS, NOTIFICATIONS],
             copies: vec![(AUTHOR_POSTS, POSTS), (FOLLOWING, FOLLOWS)],
+            gone: self.writer.gone(),
         };
         projections.differences(&self.store, &self.writer.read(), self.clock.now()).await
     }

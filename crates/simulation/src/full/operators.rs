@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use feedmill_clock::{Clock, Entropy, ManualClock};
-use feedmill_engine::{Act, LeaseError, Operator, Options, RewindTo, Writer};
+use feedmill_engine::{Act, DeadLetters, LeaseError, Operator, Options, RewindTo, Writer};
+use feedmill_erase::{Erasure, Report};
 use feedmill_store_api::Database;
 use feedmill_user_feed::UserFeed;
 use tokio::task::JoinSet;
@@ -23,6 +24,8 @@ pub(super) struct Operators {
     accounts: Vec<String>,
     feeds: feedmill_user_feed::Options,
     chance: Entropy,
+    /// Decides what is done by hand, where that is more than one thing.
+    hands: Entropy,
     clock: ManualClock,
     store: Store,
     network: Network,
@@ -41,12 +44,13 @@ impl Operators {
         trace: &Trace,
     ) -> Self {
         let (feeds, chance) = (tiny::feeds(&seed.stream("feeds")), seed.stream("operators"));
+        let hands = seed.stream("hands");
         let (clock, store, network, trace) = (clock.clone(), store.clone(), network.clone(), trace.clone());
-        Self { accounts, feeds, chance, clock, store, network, trace, under_way: JoinSet::new() }
+        Self { accounts, feeds, chance, hands, clock, store, network, trace, under_way: JoinSet::new() }
     }
 
-    /// Somebody enters a command.
-    pub(super) fn act(&mut self) {
+    /// Somebody enters a command. `gone`: who has had their account deleted.
+    pub(super) fn act(&mut self, gone: Option<&'static str>) {
         let account: &String = self.chance.one_of(&self.accounts);
         let database = self.database(account);
         let command = Command {
@@ -59,7 +63,12 @@ impl Operators {
             0 => self.under_way.spawn(async move { command.pause(database).await }),
             1 => self.under_way.spawn(async move { command.release(database).await }),
             2 => self.under_way.spawn(async move { command.rewind(database).await }),
-            _ => self.under_way.spawn(async move { command.rebuild(database).await }),
+            _ => match (self.hands.below(0..4), gone) {
+                (0, _) => self.under_way.spawn(async move { command.rebuild_counters(database).await }),
+                (1, _) => self.under_way.spawn(async move { command.rebuild_notifications(database).await }),
+                (_, Some(user)) => self.under_way.spawn(async move { command.erase(database, user).await }),
+                (_, None) => self.under_way.spawn(async move { command.rebuild(database).await }),
+            },
         };
     }
 
@@ -74,6 +83,18 @@ impl Operators {
                 operator.pause(&processor, false).await.expect("all is well");
             }
         }
+    }
+
+    /// Once all is quiet: takes out what is left of somebody, and says what still stands in the way of an end.
+    pub(super) async fn erase(&self, user: &'static str) -> Vec<String> {
+        let Some(account) = self.accounts.first() else { return Vec::new() };
+        let (database, clock) = (self.database(account), &self.clock);
+        let report = erase(&database, clock, &self.chance, user).await.expect("all is well");
+        let waits = report.waiting.changes + u64::from(report.waiting.unknown);
+        if report.live() + report.busy() + waits == 0 {
+            return Vec::new();
+        }
+        vec![format!("{user} cannot be erased though all is quiet: {report:?}")]
     }
 
     fn database(&self, account: &str) -> Arc<dyn Database> {
@@ -137,10 +158,32 @@ impl Command {
     async fn rebuild(self, database: Arc<dyn Database>) {
         let (user, act) = (*self.chance.one_of(&PEOPLE), *self.chance.one_of(&[Act::Settle, Act::Repair]));
         self.trace.say(OPERATOR, || format!("rebuilds the feed of {user}: {act:?}"));
-        let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
-        let writer = Writer::new(database, clock, self.chance.clone(), Options::default().settle);
+        let writer = writer(database, &self.clock, &self.chance);
         let done = UserFeed::new(self.feeds.clone()).rebuild(user, act, &writer.operator(act == Act::Repair)).await;
         self.told(done.map(|_| ()));
+    }
+
+    async fn rebuild_counters(self, database: Arc<dyn Database>) {
+        let user = *self.chance.one_of(&PEOPLE);
+        self.trace.say(OPERATOR, || format!("counts anew what is counted of {user}"));
+        let writer = writer(database, &self.clock, &self.chance);
+        let options = feedmill_counters::Options::default();
+        let done = feedmill_counters::rebuild(&options, user, Act::Repair, &writer.operator(true)).await;
+        self.told(done.map(|_| ()));
+    }
+
+    async fn rebuild_notifications(self, database: Arc<dyn Database>) {
+        let (user, act) = (*self.chance.one_of(&PEOPLE), *self.chance.one_of(&[Act::Settle, Act::Repair]));
+        self.trace.say(OPERATOR, || format!("rebuilds the notifications of {user}: {act:?}"));
+        let writer = writer(database, &self.clock, &self.chance);
+        let options = feedmill_notifications::Options::default();
+        let settler = writer.operator(act == Act::Repair);
+        self.told(feedmill_notifications::rebuild(&options, user, act, &settler).await.map(|_| ()));
+    }
+
+    async fn erase(self, database: Arc<dyn Database>, user: &'static str) {
+        self.trace.say(OPERATOR, || format!("erases {user}"));
+        self.told(erase(&database, &self.clock, &self.chance, user).await.map(|_| ()));
     }
 
     fn told<E: std::fmt::Display>(&self, done: Result<(), E>) {
@@ -151,10 +194,37 @@ impl Command {
     }
 }
 
+async fn erase(
+    database: &Arc<dyn Database>,
+    clock: &ManualClock,
+    chance: &Entropy,
+    user: &str,
+) -> Result<Report, feedmill_erase::Error> {
+    let (options, of_letters) = (Options::default(), Arc::new(clock.clone()));
+    let letters = DeadLetters::open(&**database, &options, of_letters, chance.clone()).await?;
+    let erasure = Erasure {
+        database: &**database,
+        writer: &writer(Arc::clone(database), clock, chance),
+        letters: &letters,
+        leases: &options.leases,
+        feeds: &feeds(),
+        tell: &|_| {},
+    };
+    erasure.run(user, false).await
+}
+
+fn writer(database: Arc<dyn Database>, clock: &ManualClock, chance: &Entropy) -> Writer {
+    Writer::new(database, Arc::new(clock.clone()), chance.clone(), Options::default().settle)
+}
+
+/// Every processor's name and source.
+fn feeds() -> Vec<(String, String)> {
+    let all = processors(&feedmill_user_feed::Options::default()).into_iter();
+    all.map(|processor| (processor.name, processor.source)).collect()
+}
+
 async fn operator(database: Arc<dyn Database>, clock: &ManualClock, chance: &Entropy) -> Operator {
-    let feeds = processors(&feedmill_user_feed::Options::default()).into_iter();
-    let feeds = feeds.map(|processor| (processor.name, processor.source));
     let clock: Arc<dyn Clock> = Arc::new(clock.clone());
-    let operator = Operator::open(database, clock, chance.clone(), &Options::default(), feeds).await;
+    let operator = Operator::open(database, clock, chance.clone(), &Options::default(), feeds()).await;
     operator.expect("every container is there, and outages are outlasted")
 }

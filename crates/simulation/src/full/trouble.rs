@@ -34,7 +34,7 @@ impl World {
                 let done = self.store.reshape(container, &self.chance).await;
                 self.trace.say("store", || done);
             }
-            9 => self.operators.act(),
+            9 => self.operators.act(self.writer.gone()),
             10 => {
                 let weather = self.network.weather();
                 self.trace.say("store", || "is down".to_owned());

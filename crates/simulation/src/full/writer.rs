@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
 
 use feedmill_clock::{Clock, Entropy, ManualClock};
-use feedmill_documents::containers::{NOTIFICATIONS, POSTS};
+use feedmill_documents::containers::{BLOCKS, FOLLOWS, NOTIFICATIONS, POSTS, REACTIONS};
+use feedmill_erase::names;
 use feedmill_store_api::DocumentId;
 
-use crate::documents::{self, State};
-use crate::seed::Chance;
+use crate::documents::{self, Source, State};
+use crate::seed::{Chance, Seed};
 use crate::store::Store;
 use crate::trace::Trace;
 
@@ -21,12 +22,24 @@ pub(super) struct Writer {
     trace: Trace,
     /// Notifications that somebody has read.
     read: BTreeSet<String>,
+    /// Decides who has their account deleted.
+    ends: Entropy,
+    /// Who has.
+    gone: Option<&'static str>,
 }
 
+/// How likely a step is the end of an account, while there is none yet.
+const END: f64 = 0.01;
+
 impl Writer {
-    pub(super) fn new(chance: Entropy, clock: &ManualClock, store: &Store, trace: &Trace) -> Self {
+    pub(super) fn new(seed: Seed, clock: &ManualClock, store: &Store, trace: &Trace) -> Self {
         let (clock, store, trace) = (clock.clone(), store.clone(), trace.clone());
-        Self { chance, clock, store, trace, read: BTreeSet::new() }
+        let (chance, ends) = (seed.stream("writer"), seed.stream("ends"));
+        Self { chance, clock, store, trace, read: BTreeSet::new(), ends, gone: None }
+    }
+
+    pub(super) fn gone(&self) -> Option<&'static str> {
+        self.gone
     }
 
     pub(super) fn read(&self) -> BTreeSet<String> {
@@ -34,6 +47,9 @@ impl Writer {
     }
 
     pub(super) async fn step(&mut self, step: u64) {
+        if self.gone.is_none() && self.ends.happens(END) {
+            return self.somebody_goes().await;
+        }
         let chance = &self.chance;
         let state = match chance.below(0..6) {
             0 => State::Veiled,
@@ -54,8 +70,25 @@ impl Writer {
             9 => return self.somebody_reads().await,
             _ => documents::reaction(&format!("p{number}"), one, kind, state, step),
         };
+        if self.gone.is_some_and(|gone| names(source.container, &source.document(), gone)) {
+            return;
+        }
         self.trace.say("writer", || format!("{} {}", source.container, String::from_utf8_lossy(&source.body)));
         self.store.put(&source).await;
+    }
+
+    /// An account is deleted: the application withdraws whatever names its owner, one document after the other.
+    async fn somebody_goes(&mut self) {
+        let user = *self.ends.one_of(&PEOPLE);
+        self.gone = Some(user);
+        self.trace.say("writer", || format!("{user} goes"));
+        for container in [POSTS, REACTIONS, FOLLOWS, BLOCKS] {
+            for (_, document) in self.store.by_id(container).await {
+                if names(container, &document, user) && document.get("deletedAt").is_none() {
+                    self.store.put(&Source::withdrawn(container, document, self.clock.now())).await;
+                }
+            }
+        }
     }
 
     async fn somebody_reads(&mut self) {

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use feedmill_documents::containers;
+use feedmill_erase::names;
 use feedmill_workload::expected::{Expected, Options, Sources, visible};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -14,6 +15,9 @@ pub(crate) struct Projections {
     pub(crate) derived: Vec<&'static str>,
     /// Copies that must hold each of their sources' documents, whole: copy and source.
     pub(crate) copies: Vec<(&'static str, &'static str)>,
+    /// Who has had their account deleted. What is left of the person says nothing to anybody: an operator may take it out
+    /// before the processors do.
+    pub(crate) gone: Option<&'static str>,
 }
 
 impl Projections {
@@ -27,13 +31,21 @@ impl Projections {
         }
         let expected = Expected::new(&sources, Options::default(), now);
         let mut differences = Vec::new();
+        let posts = self.posts_of_the_gone(store).await;
+        let is_gone = |container: &str, document: &Value| {
+            let of_post = container == containers::COUNTERS
+                && document["subjectId"].as_str().is_some_and(|subject| posts.contains(subject));
+            self.gone.is_some_and(|gone| of_post || names(container, document, gone))
+        };
         for container in &self.derived {
-            let mut wanted: BTreeMap<String, Value> = expected.documents(container).collect();
+            let wanted = expected.documents(container).filter(|(_, document)| !is_gone(container, document));
+            let mut wanted: BTreeMap<String, Value> = wanted.collect();
             for (_, notification) in wanted.iter_mut().filter(|(id, _)| read.contains(*id)) {
                 notification["read"] = true.into();
             }
             let stored = store.by_id(container).await.into_iter();
-            let shown = stored.filter_map(|(id, document)| Some((id, visible(&document, now)?)));
+            let shown = stored.filter(|(_, document)| !is_gone(container, document));
+            let shown = shown.filter_map(|(id, document)| Some((id, visible(&document, now)?)));
             // An absent counter is unknown and a counter of nothing is 0: both are right.
             let shown = shown.filter(|(_, document)| *container != containers::COUNTERS || document["value"] != 0);
             compare(container, &wanted, &shown.collect(), &mut differences);
@@ -51,6 +63,14 @@ impl Projections {
             compare(copy, &renamed, &copies, &mut differences);
         }
         differences
+    }
+}
+
+impl Projections {
+    async fn posts_of_the_gone(&self, store: &Store) -> BTreeSet<String> {
+        let Some(gone) = self.gone else { return BTreeSet::new() };
+        let posts = store.by_id(containers::POSTS).await.into_iter();
+        posts.filter(|(_, post)| post["authorId"] == gone).map(|(id, _)| id).collect()
     }
 }
 

@@ -204,7 +204,7 @@ impl Play {
             Theme::Revisions => return revised::differences(store).await,
         };
         let read = self.read.lock().clone();
-        let mut differences = Projections { sources, derived, copies }.differences(store, &read, now).await;
+        let mut differences = Projections { sources, derived, copies, gone: None }.differences(store, &read, now).await;
         // Counters of who follows are of another processor's index, which is not in this play.
         differences.retain(|difference| !difference.contains(":following "));
         differences
