@@ -30,3 +30,4 @@ mod secrets;
 mod served_kill;
 mod support;
 mod workers;
+mod workers_in_trouble;

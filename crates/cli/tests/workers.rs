@@ -27,39 +27,45 @@ const FLEET: [&str; 6] = [
     "notifications.retention=none",
 ];
 
-struct Fleet {
+pub(crate) struct Fleet {
     served: Served,
-    workers: Vec<Child>,
+    pub(crate) workers: Vec<Child>,
 }
 
 impl Fleet {
-    fn new(store: &Store, workers: usize) -> Self {
+    pub(crate) fn new(store: &Store, workers: usize) -> Self {
         let served = Served::new(&store.arguments(&["--port", "0"]));
         let mut fleet = Self { served, workers: Vec::new() };
         // Makes the containers, so that workers have something to work on.
         fleet.import("posts_v2", &[]);
         for _ in 0..workers {
-            let run = fleet.arguments(&[&["run"], &FLEET[..]].concat());
-            fleet.workers.push(command(run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+            let worker = fleet.worker();
+            fleet.workers.push(worker);
         }
         fleet
+    }
+
+    /// One more process.
+    pub(crate) fn worker(&self) -> Child {
+        let run = self.arguments(&[&["run"], &FLEET[..]].concat());
+        command(run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     fn arguments(&self, arguments: &[&str]) -> Vec<String> {
         arguments.iter().chain(&["--endpoint", &self.served.endpoint]).map(|&argument| argument.to_owned()).collect()
     }
 
-    fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         feedmill(self.arguments(arguments))
     }
 
-    fn import(&self, container: &str, documents: &[Value]) {
+    pub(crate) fn import(&self, container: &str, documents: &[Value]) {
         let text: String = documents.iter().map(|document| format!("{document}\n")).collect();
         let ran = feedmill_reads(self.arguments(&["import", container]), &text);
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     }
 
-    fn export(&self, container: &str) -> Vec<Value> {
+    pub(crate) fn export(&self, container: &str) -> Vec<Value> {
         lines(&self.run(&["export", container]).succeeded())
     }
 
@@ -69,14 +75,14 @@ impl Fleet {
         leases.iter().map(|lease| lease["owner"].as_str().map(str::to_owned)).collect()
     }
 
-    fn wait_for_owners(&self, count: usize) {
+    pub(crate) fn wait_for_owners(&self, count: usize) {
         wait(&format!("{count} hosts share all leases"), || {
             let owners = self.owners();
             owners.len() == count && !owners.contains(&None)
         });
     }
 
-    fn signal(&self, worker: usize, signal: Signal) {
+    pub(crate) fn signal(&self, worker: usize, signal: Signal) {
         kill_process(Pid::from_child(&self.workers[worker]), signal).unwrap();
     }
 }
@@ -90,15 +96,19 @@ impl Drop for Fleet {
     }
 }
 
-fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..LOOKS {
         if is_so() {
             return;
         }
-        runtime.block_on(async { SystemClock.sleep(LOOK_EVERY).await });
+        pause(LOOK_EVERY);
     }
     panic!("it never came about that {what}");
+}
+
+pub(crate) fn pause(duration: Duration) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { SystemClock.sleep(duration).await });
 }
 
 /// A post before it was edited.

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use feedmill_store_api::{
-    Container, Database, Document, ETag, Error, ErrorKind, FeedStart, PageRequest, PartitionKey, ReadLevel, Result,
-    Scope,
+    Container, Database, Document, ETag, Error, ErrorKind, FeedRange, FeedStart, PageRequest, PartitionKey, ReadLevel,
+    Result, Scope,
 };
 use serde::Deserialize;
 
 use crate::Difference;
-use crate::lease::{LeaseDocument, Stored, lease_prefix};
+use crate::lease::{Stored, lease_prefix, parts};
 use crate::limits::LISTING_ITEMS;
 use crate::listing::ids_beginning_with;
 use crate::worker::KeyPaths;
@@ -66,37 +66,55 @@ async fn walk(
     let leases = database.container(leases).await?;
     let prefix = lease_prefix(processor, database.host(), database.rid(), source.rid());
     let query = ids_beginning_with(format!("{prefix}.."));
-    let (mut request, mut room, mut found) = (PageRequest::first(LISTING_ITEMS), changes_max, false);
-    let mut all = true;
+    let (mut request, mut places) = (PageRequest::first(LISTING_ITEMS), Vec::new());
     loop {
         let page = leases.query(&Scope::Container, &query, &request, &ReadLevel::Quorum).await?;
         for lease in page.items {
             let Stored { lease, .. } = Stored::parse(&Document { etag: ETag::new(""), body: lease })
                 .map_err(|error| Error::new(ErrorKind::Corrupt, "read a lease").with_source(error))?;
-            found = true;
-            all &= walk_range(&*source, &lease, &mut room, &mut see).await?;
+            places.push((lease.range().clone(), lease.start().unwrap_or(FeedStart::Beginning)));
         }
         match page.continuation {
             Some(continuation) => request.continuation = Some(continuation),
-            None => return Ok(all && found),
+            None => break,
         }
     }
+    let (mut room, mut all) = (changes_max, true);
+    for (range, start) in &places {
+        let mut left = vec![range.clone()];
+        while let Some(part) = left.pop() {
+            match walk_range(&*source, &part, start, &mut room, &mut see).await {
+                Ok(ended) => all &= ended,
+                Err(error) if error.kind() == ErrorKind::Gone => {
+                    let parts = parts(&part, &source.feed_ranges().await?);
+                    if parts.len() < 2 {
+                        return Err(error);
+                    }
+                    // Parts that have leases are walked with these; the whole stays a while where its removal was interrupted.
+                    let is_walked = |part: &FeedRange| {
+                        let mut ranges = places.iter().map(|(range, _)| range);
+                        ranges.any(|other| other != range && range.contains(other) && other.contains(part))
+                    };
+                    left.extend(parts.into_iter().filter(|part| !is_walked(part)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(all && !places.is_empty())
 }
 
+/// Whether it came to the end.
 async fn walk_range(
     source: &dyn Container,
-    lease: &LeaseDocument,
+    range: &FeedRange,
+    start: &FeedStart,
     room: &mut usize,
     see: &mut (impl FnMut(&[u8]) + Send),
 ) -> Result<bool> {
-    let mut start = lease.start().unwrap_or(FeedStart::Beginning);
+    let mut start = start.clone();
     while *room > 0 {
-        let page = match source.read_page(lease.range(), &start, LISTING_ITEMS).await {
-            Ok(page) => page,
-            // It was split, and its parts have no leases yet.
-            Err(error) if error.kind() == ErrorKind::Gone => break,
-            Err(error) => return Err(error),
-        };
+        let page = source.read_page(range, &start, LISTING_ITEMS).await?;
         if page.changes.is_empty() {
             return Ok(true);
         }

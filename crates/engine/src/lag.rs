@@ -7,6 +7,7 @@ use feedmill_clock::{Clock, Monotonic};
 use feedmill_store_api::{FeedRange, RequestCharge};
 use parking_lot::{Mutex, RwLock};
 
+use crate::lease::Portion;
 use crate::metrics::{self, Labels};
 use crate::worker::RangeState;
 use crate::{Tally, Writer};
@@ -45,7 +46,8 @@ pub struct RangeStatus {
     /// Pages of which every change was delivered, without a gap before them.
     pub settled_pages: u64,
     /// Commits (LSNs) between the last settled page and the head of the feed, as far as it is known. A commit of many
-    /// documents counts once, and a part of a physical partition counts its share by keys. 0 at rest.
+    /// documents counts once, and a part of a physical partition counts its share by keys, as both halves of one that was split
+    /// do with what was there before. 0 at rest.
     pub lag_changes: Option<u64>,
     /// Age of the oldest change that is read and not settled. 0 at rest.
     pub lag_seconds: Option<f64>,
@@ -127,7 +129,7 @@ fn report_lag(ranges: &[Arc<Gauge>], now_seconds: i64) {
     for gauge in ranges {
         let inner = gauge.inner.lock();
         seconds = [seconds, inner.lag_seconds(now_seconds)].into_iter().flatten().reduce(f64::max);
-        changes = changes.zip(inner.lag_changes(gauge.share)).map(|(sum, more): (u64, u64)| sum + more);
+        changes = changes.zip(inner.lag_changes(&gauge.portion)).map(|(sum, more): (u64, u64)| sum + more);
     }
     if let Some(gauge) = ranges.first() {
         gauge.labels.lag(seconds, changes);
@@ -139,8 +141,8 @@ pub(crate) struct Gauge {
     processor: String,
     source: String,
     range: FeedRange,
-    /// The part of its physical partition's keys that it has.
-    share: f64,
+    /// How many of the feed's commits are its own.
+    portion: Portion,
     labels: Labels,
     inner: Mutex<Inner>,
 }
@@ -164,7 +166,7 @@ struct Inner {
 }
 
 impl Gauge {
-    pub(crate) fn new(processor: &str, source: &str, range: FeedRange, share: f64, now: Monotonic) -> Self {
+    pub(crate) fn new(processor: &str, source: &str, range: FeedRange, portion: Portion, now: Monotonic) -> Self {
         let inner = Inner {
             delivered: 0,
             settled_pages: 0,
@@ -183,10 +185,14 @@ impl Gauge {
             processor: processor.to_owned(),
             source: source.to_owned(),
             range,
-            share,
+            portion,
             labels: Labels::new(processor, source),
             inner: Mutex::new(inner),
         }
+    }
+
+    pub(crate) fn portion(&self) -> &Portion {
+        &self.portion
     }
 
     pub(crate) fn labels(&self) -> &Labels {
@@ -298,7 +304,7 @@ impl Gauge {
     /// Changes a second and commits behind the head, for the plan.
     pub(crate) fn load(&self, now: Monotonic) -> (f64, u64) {
         let inner = self.inner.lock();
-        (inner.rate.per_second(now), inner.lag_changes(self.share).unwrap_or(0))
+        (inner.rate.per_second(now), inner.lag_changes(&self.portion).unwrap_or(0))
     }
 
     fn order(&self) -> (&str, &str, &FeedRange) {
@@ -313,7 +319,7 @@ impl Gauge {
             range: self.range.clone(),
             delivered: inner.delivered,
             settled_pages: inner.settled_pages,
-            lag_changes: inner.lag_changes(self.share),
+            lag_changes: inner.lag_changes(&self.portion),
             lag_seconds: inner.lag_seconds(now_seconds),
             changes_per_second: inner.rate.per_second(now),
             state: inner.state.clone(),
@@ -328,8 +334,8 @@ impl Gauge {
 impl Inner {
     /// Unknown before the first page, and before the first settled one when there is something to settle: a position
     /// does not tell its LSN.
-    fn lag_changes(&self, share: f64) -> Option<u64> {
-        Some(share_of(self.head_lsn?.saturating_sub(self.settled_lsn?), share))
+    fn lag_changes(&self, portion: &Portion) -> Option<u64> {
+        Some(portion.own(self.settled_lsn?, self.head_lsn?))
     }
 
     fn lag_seconds(&self, now: i64) -> Option<f64> {
@@ -338,12 +344,6 @@ impl Inner {
             None => self.settled_lsn.map(|_| 0.0),
         }
     }
-}
-
-/// How many of a physical partition's commits are those of a part with this share of its keys: about so many, and never none
-/// where something waits. The sum over all parts is then about that of the partition.
-pub(crate) fn share_of(commits: u64, share: f64) -> u64 {
-    (commits as f64 * share).ceil() as u64
 }
 
 /// Changes per second, smoothed.
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn lag_is_unknown_then_counted_and_zero_at_rest() {
-        let gauge = Gauge::new("p", "s", FeedRange::full(), 1.0, at(0));
+        let gauge = Gauge::new("p", "s", FeedRange::full(), Portion::of_keys(1.0), at(0));
         let lag = |gauge: &Gauge| {
             let status = gauge.status(100, at(1));
             (status.lag_changes, status.lag_seconds)
@@ -414,7 +414,7 @@ mod tests {
         gauge.oldest(Some(90));
         gauge.settled(1, 5);
         assert_eq!(lag(&gauge), (Some(7), Some(10.0)));
-        let quarter = Gauge::new("p", "s", FeedRange::full(), 0.25, at(0));
+        let quarter = Gauge::new("p", "s", FeedRange::full(), Portion::of_keys(0.25), at(0));
         quarter.page(3, 12, RequestCharge::ZERO, at(1));
         quarter.settled(1, 5);
         assert_eq!(lag(&quarter).0, Some(2), "a part has its share");
@@ -425,7 +425,7 @@ mod tests {
     #[test]
     fn a_loop_that_stands_still_is_told_from_one_that_waits() {
         let limit = Duration::from_secs(60);
-        let gauge = Arc::new(Gauge::new("p", "s", FeedRange::full(), 1.0, at(0)));
+        let gauge = Arc::new(Gauge::new("p", "s", FeedRange::full(), Portion::of_keys(1.0), at(0)));
         let hangs = |now| hangs(std::slice::from_ref(&gauge), at(now), limit).map(|(_, stood)| stood.as_secs());
         assert_eq!(hangs(500), None, "there is no loop yet");
         gauge.stands(Some(at(100)));
@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_is_as_old_as_what_it_leaves_out() {
-        let gauge = Gauge::new("p", "s", FeedRange::full(), 1.0, at(0));
+        let gauge = Gauge::new("p", "s", FeedRange::full(), Portion::of_keys(1.0), at(0));
         let age = |gauge: &Gauge, now| gauge.status(100, at(now)).checkpoint_age.map(|age| age.as_secs());
         gauge.page(0, 12, RequestCharge::ZERO, at(1));
         assert_eq!(age(&gauge, 9), None, "an empty page leaves nothing out");

@@ -1,6 +1,7 @@
 //! One range from getting its lease to giving it away.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use feedmill_clock::timeout;
 use feedmill_store_api::{FeedRange, Position};
@@ -58,6 +59,8 @@ pub(crate) struct Range {
     /// Its parts that have leases, because somebody began to divide it or it was made again afterwards; or that shall have
     /// them.
     pub(crate) parts: Vec<FeedRange>,
+    /// In which it has the lease, or will have: the fleet takes a lease of ours in another for somebody else's doing.
+    pub(crate) epoch: Arc<AtomicU64>,
     pub(crate) keeper: Keeper,
     pub(crate) stop: Stop,
     pub(crate) orders: watch::Receiver<Order>,
@@ -130,6 +133,7 @@ impl Range {
                 None => stored,
             },
         };
+        self.epoch.store(stored.lease.epoch() + 1, Ordering::Relaxed);
         let taken = self.keeper.take(stored).await;
         if matches!(taken, Ok(Taken::Held(_))) {
             labels.lease_moved(LeaseMove::Taken);
@@ -220,7 +224,7 @@ impl Range {
         let divided = tokio::select! {
             biased;
             () = self.pulse.fenced() => return Next::End(Left::Fenced),
-            divided = self.keeper.divide(&lease, position.as_ref(), &self.parts) => divided,
+            divided = self.keeper.divide(&lease, position.as_ref(), &self.parts, context.gauge.portion()) => divided,
         };
         match divided {
             Ok(Divided::Into(parts)) => {

@@ -28,6 +28,12 @@ struct Args {
     /// Full worlds only: several hosts with whole engines.
     #[arg(long, conflicts_with_all = ["mutant", "mutants"])]
     full: bool,
+    /// Full worlds only whose hosts begin at the same time, while what they read is split.
+    #[arg(long, conflicts_with_all = ["tiny", "full", "mutant", "mutants"])]
+    opening: bool,
+    /// Full worlds only whose hosts go away for about as long as others need to count them as dead, and come back.
+    #[arg(long = "return", conflicts_with_all = ["tiny", "full", "opening", "mutant", "mutants"])]
+    returns: bool,
     /// Switches off one rule; its name is one of those that `--mutants` prints.
     #[arg(long, conflicts_with = "mutants")]
     mutant: Option<String>,
@@ -38,6 +44,18 @@ struct Args {
     /// Prints everything that happens: milliseconds, who, what.
     #[arg(long)]
     trace: bool,
+}
+
+impl Args {
+    fn scale(&self) -> Option<Scale> {
+        let asked = [
+            (self.tiny, Scale::Tiny),
+            (self.full, Scale::Full),
+            (self.opening, Scale::Opening),
+            (self.returns, Scale::Return),
+        ];
+        asked.into_iter().find_map(|(is_asked, scale)| is_asked.then_some(scale))
+    }
 }
 
 fn main() -> ExitCode {
@@ -54,11 +72,7 @@ fn main() -> ExitCode {
     let began = clock.monotonic();
     let (mut failed, mut requests, mut tiny) = (0_u64, 0_u64, 0_u64);
     for seed in args.seed..args.seed.saturating_add(args.seeds) {
-        let scale = match (args.tiny, args.full) {
-            (true, _) => Scale::Tiny,
-            (_, true) => Scale::Full,
-            _ => Scale::of(seed),
-        };
+        let scale = args.scale().unwrap_or(Scale::of(seed));
         let mut run = mutant.flatten().map_or_else(|| Run::new(scale, seed), |mutant| Run::of(mutant, seed));
         run.steps = args.steps;
         tiny += u64::from(run.scale == Scale::Tiny);

@@ -41,8 +41,12 @@ const fn full(name: &'static str, rule: Protection, seeds_max: u64) -> Mutant {
     Mutant { name, rule: Rule::OfEngine(rule), scale: Scale::Full, seeds_max }
 }
 
+const fn in_world(scale: Scale, name: &'static str, rule: Protection, seeds_max: u64) -> Mutant {
+    Mutant { name, rule: Rule::OfEngine(rule), scale, seeds_max }
+}
+
 impl Mutant {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 25] = [
         tiny("write condition", Protection::WriteCondition, 1_000),
         tiny("target read before sources", Protection::TargetBeforeSources, 2_000),
         tiny("exact skip rule", Protection::ExactSkip, 10_000),
@@ -66,6 +70,12 @@ impl Mutant {
         full("begun divisions are completed", Protection::BegunDivisions, 2_000),
         full("own misses between two looks", Protection::MissesBetweenLooks, 2_000),
         full("the worker's deadline", Protection::Deadline, 200),
+        full("a refusal that could not be read back stays in doubt", Protection::LastingDoubt, 2_000),
+        in_world(Scale::Opening, "hosts that make the first leases agree", Protection::AgreedRanges, 2_000),
+        in_world(Scale::Return, "who has a lease that was written since is back", Protection::BackAtWork, 2_000),
+        in_world(Scale::Return, "what is given before one comes back is taken anew", Protection::TakenAnew, 2_000),
+        full("no delivery begins behind the deadline", Protection::DeadlineOfDeliveries, 2_000),
+        tiny("sources of what is there are read fresh", Protection::FreshOverTargets, 150_000),
         Self {
             name: "answers that survive a power cut",
             rule: Rule::ShownWhatSurvives,

@@ -1,3 +1,4 @@
+use crate::full::Plot;
 use crate::mutant::Flaws;
 use crate::{Failure, Mutant, Seed, Sink, Story, full, tiny};
 
@@ -8,6 +9,10 @@ pub enum Scale {
     Tiny,
     /// Several hosts run the whole engine with every processor.
     Full,
+    /// A full world whose hosts begin at the same time, while what they read is split.
+    Opening,
+    /// A full world whose hosts go away for about as long as others need to count them as dead, and come back.
+    Return,
 }
 
 impl Scale {
@@ -50,9 +55,12 @@ impl Run {
 
     fn play_on(&self, flaws: Flaws) -> Result<Story, Failure> {
         let drawn = |range| self.steps.unwrap_or_else(|| self.seed.stream("steps").below(range));
+        let full = |plot, steps| full::run(self.seed, plot, steps, flaws, &self.trace);
         match self.scale {
             Scale::Tiny => tiny::run(self.seed, drawn(2..25), flaws, &self.trace),
-            Scale::Full => full::run(self.seed, drawn(10..60), flaws, &self.trace),
+            Scale::Full => full(Plot::Anything, drawn(10..60)),
+            Scale::Opening => full(Plot::Opening, drawn(2..10)),
+            Scale::Return => full(Plot::Return, drawn(10..60)),
         }
     }
 }

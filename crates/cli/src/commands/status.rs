@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use feedmill_clock::{Clock, SystemClock};
-use feedmill_engine::{HostRecord, Operator};
+use feedmill_engine::{HostRecord, LeaseRecord, Operator};
 use serde::Serialize;
 
 use crate::error::Result;
@@ -49,8 +49,9 @@ pub(crate) async fn run(args: &Args, settings: &Settings) -> Result<()> {
     let operator = operator(settings).await?;
     let stop = stop_on_signals()?;
     loop {
-        let shown = look(&operator).await?;
-        let hosts = operator.hosts().await.map_err(failed)?;
+        let leases = operator.leases().await.map_err(failed)?;
+        let hosts = operator.hosts(&leases).await.map_err(failed)?;
+        let shown = look(&operator, leases).await?;
         if args.json {
             json(&shown, &hosts)?;
         } else {
@@ -62,10 +63,10 @@ pub(crate) async fn run(args: &Args, settings: &Settings) -> Result<()> {
     }
 }
 
-async fn look(operator: &Operator) -> Result<Vec<Shown>> {
+async fn look(operator: &Operator, leases: Vec<LeaseRecord>) -> Result<Vec<Shown>> {
     let paused = operator.paused().await.map_err(failed)?;
     let mut shown: BTreeMap<(String, String), Shown> = BTreeMap::new();
-    for lease in operator.leases().await.map_err(failed)? {
+    for lease in leases {
         let lag = operator.lag(&lease).await.map_err(failed)?;
         let entry = shown.entry((lease.processor.clone(), lease.source.clone())).or_insert_with(|| Shown {
             paused: paused.contains(&lease.processor),
@@ -119,7 +120,8 @@ fn table(shown: &[Shown], hosts: &[HostRecord]) -> Result<()> {
     for host in hosts {
         let heard = host.written_at.map_or_else(String::new, |at| at.to_string());
         let note = if host.stopped { "stopped" } else { "" };
-        table.row([host.host.clone(), host.revision.clone(), heard, note.to_owned()]);
+        let revision = host.revision.clone().unwrap_or_default();
+        table.row([host.host.clone(), revision, heard, note.to_owned()]);
     }
     Ok(table.print()?)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -19,14 +20,15 @@ pub(super) struct Crew {
 struct Running {
     orders: watch::Sender<Order>,
     gauge: Arc<Gauge>,
-    epoch: u64,
+    /// Grows when a worker that broke takes its lease anew.
+    epoch: Arc<AtomicU64>,
 }
 
 impl Crew {
     pub(super) fn start(
         &mut self,
         lease: &str,
-        epoch: u64,
+        epoch: Arc<AtomicU64>,
         gauge: Arc<Gauge>,
         orders: watch::Sender<Order>,
         work: impl Future<Output = Left> + Send + 'static,
@@ -35,12 +37,12 @@ impl Crew {
         self.tasks.spawn(lease.to_owned(), work);
     }
 
-    /// The next range that ended: its lease, its gauge and how. Never completes while none runs. Cancel-safe.
-    pub(super) async fn ended(&mut self) -> (String, Option<Arc<Gauge>>, Result<Left, Panicked>) {
+    /// The next range that ended: its lease, its gauge and last epoch, and how. Never completes while none runs. Cancel-safe.
+    pub(super) async fn ended(&mut self) -> (String, Option<(Arc<Gauge>, u64)>, Result<Left, Panicked>) {
         match self.tasks.next().await {
             Some((lease, left)) => {
-                let gauge = self.running.remove(&lease).map(|running| running.gauge);
-                (lease, gauge, left)
+                let running = self.running.remove(&lease);
+                (lease, running.map(|Running { gauge, epoch, .. }| (gauge, epoch.load(Ordering::Relaxed))), left)
             }
             None => std::future::pending().await,
         }
@@ -61,7 +63,7 @@ impl Crew {
 
     /// The epoch in which it has the lease.
     pub(super) fn epoch(&self, lease: &str) -> Option<u64> {
-        self.running.get(lease).map(|running| running.epoch)
+        self.running.get(lease).map(|running| running.epoch.load(Ordering::Relaxed))
     }
 
     pub(super) fn gauge(&self, lease: &str) -> Option<&Gauge> {

@@ -22,7 +22,7 @@ use super::launch::{Launch, Loads};
 use super::view::{self, Seen, View};
 use crate::EngineError;
 use crate::lag::{Gauge, Status};
-use crate::lease::{Listed, Lost, Owner, Stored, share};
+use crate::lease::{Listed, Lost, Owner, Stored};
 use crate::lifetime::{Participant, Round};
 use crate::limits::{FENCE_BEFORE_EXPIRY, FOREIGN_EXPIRY};
 use crate::listing::{Listing, ids_beginning_with};
@@ -59,7 +59,7 @@ enum Event {
     Follow,
     Silent,
     Round,
-    Ended(String, Option<Arc<Gauge>>, Result<Left, Panicked>),
+    Ended(String, Option<(Arc<Gauge>, u64)>, Result<Left, Panicked>),
 }
 
 impl Guest {
@@ -119,11 +119,11 @@ impl Guest {
                     self.shared.events.tell(crate::Event::Fenced { host: self.me.host.clone() });
                 }
                 Event::Round => {}
-                Event::Ended(lease, gauge, left) => {
-                    self.ended(&lease, gauge, left)?;
+                Event::Ended(lease, ran, left) => {
+                    self.ended(&lease, ran, left)?;
                     // Many end at once.
-                    while let Some((lease, gauge, left)) = self.crew.ended().now_or_never() {
-                        self.ended(&lease, gauge, left)?;
+                    while let Some((lease, ran, left)) = self.crew.ended().now_or_never() {
+                        self.ended(&lease, ran, left)?;
                     }
                 }
             }
@@ -153,7 +153,7 @@ impl Guest {
         tokio::select! {
             biased;
             () = self.stop.taking_stopped() => Event::Stop,
-            (lease, gauge, left) = self.crew.ended() => Event::Ended(lease, gauge, left),
+            (lease, ran, left) = self.crew.ended() => Event::Ended(lease, ran, left),
             () = silent => Event::Silent,
             () = look => Event::Look,
             () = follow => Event::Follow,
@@ -339,13 +339,18 @@ impl Guest {
             };
             let range = stored.lease.range();
             let parts = self.view.parts(&id, range);
-            let share = self.ranges.get(prefix).map_or(1.0, |ranges| share(range, ranges));
+            let ranges = self.ranges.get(prefix).map_or(&[][..], Vec::as_slice);
             let (shared, status, stop, crew) = (&self.shared, &self.status, &self.stop, &mut self.crew);
-            Launch { shared, status, stop, member, crew }.range(Begin::Take(stored), parts, share, &mut loads);
+            Launch { shared, status, stop, member, crew }.range(Begin::Take(stored), parts, ranges, &mut loads);
         }
     }
 
-    fn ended(&mut self, id: &str, gauge: Option<Arc<Gauge>>, left: Result<Left, Panicked>) -> Result<(), EngineError> {
+    fn ended(
+        &mut self,
+        id: &str,
+        ran: Option<(Arc<Gauge>, u64)>,
+        left: Result<Left, Panicked>,
+    ) -> Result<(), EngineError> {
         let left = left.map_err(|panicked| EngineError::Panicked { task: id.to_owned(), message: panicked.0 })?;
         // Whoever divides a range takes its parts, as theirs do; others steal them later.
         let parts: Vec<_> = match &left {
@@ -353,7 +358,7 @@ impl Guest {
             _ => Vec::new(),
         };
         self.view.left(id, left);
-        if let Some(gauge) = gauge.filter(|_| !self.stop.is_taking_stopped()) {
+        if let Some((gauge, _)) = ran.filter(|_| !self.stop.is_taking_stopped()) {
             self.status.remove(&gauge);
         }
         self.start(parts);

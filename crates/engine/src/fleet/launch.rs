@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use feedmill_store_api::FeedRange;
 use futures::FutureExt;
@@ -13,6 +14,7 @@ use super::crew::Crew;
 use crate::Processor;
 use crate::dead_letters::Ledger;
 use crate::lag::{Gauge, Status};
+use crate::lease::{LeaseDocument, Portion, share};
 use crate::range::{Begin, Order, Range};
 use crate::shutdown::Stop;
 use crate::worker::{Context, Shared};
@@ -31,8 +33,8 @@ pub(super) struct Launch<'a> {
 
 impl Launch<'_> {
     /// Works on a lease, in the epoch in which that will be. `parts`: what it is divided into before anything is read.
-    /// `share`: the part of its physical range's keys that it has.
-    pub(super) fn range(self, begin: Begin, parts: Vec<FeedRange>, share: f64, loads: &mut Loads) -> u64 {
+    /// `ranges`: the physical ones, as far as they are known.
+    pub(super) fn range(self, begin: Begin, parts: Vec<FeedRange>, ranges: &[FeedRange], loads: &mut Loads) -> u64 {
         let Self { shared, status, stop, member, crew } = self;
         let (stored, epoch) = match &begin {
             Begin::Given(stored) => (stored, stored.lease.epoch()),
@@ -40,14 +42,17 @@ impl Launch<'_> {
         };
         let (id, range) = (stored.lease.id().as_str().to_owned(), stored.lease.range().clone());
         let Processor { name, source, .. } = &member.processor;
-        let gauge = Arc::new(Gauge::new(name, source, range.clone(), share, shared.clock.monotonic()));
+        let portion = portion(&stored.lease, ranges);
+        let gauge = Arc::new(Gauge::new(name, source, range.clone(), portion, shared.clock.monotonic()));
         status.add(&gauge);
         let ledger = Arc::clone(&member.ledger);
         let context =
             Context::new(shared, &member.processor, &member.source, range, Arc::clone(&gauge), Arc::clone(&ledger));
         let (sender, orders) = watch::channel(Order::Work);
+        let kept = Arc::new(AtomicU64::new(epoch));
         let range = Range {
             context: Arc::new(context),
+            epoch: Arc::clone(&kept),
             parts,
             keeper: member.keeper.clone(),
             stop: stop.clone(),
@@ -65,9 +70,15 @@ impl Launch<'_> {
             }
             range.keep(begin).await
         };
-        crew.start(&id, epoch, gauge, sender, work);
+        crew.start(&id, kept, gauge, sender, work);
         epoch
     }
+}
+
+/// How many of its feed's commits are a lease's own. What was found out when it was made may be newer than `ranges`.
+fn portion(lease: &LeaseDocument, ranges: &[FeedRange]) -> Portion {
+    let now = share(lease.range(), ranges);
+    lease.portion().map_or_else(|| Portion::of_keys(now), |portion| portion.part(1.0, portion.now().max(now)))
 }
 
 async fn load(ledger: Arc<Ledger>) {

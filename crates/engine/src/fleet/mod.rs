@@ -37,7 +37,7 @@ use self::rest::{Rest, Sign};
 use self::view::{Seen, View};
 use crate::dead_letters::Ledger;
 use crate::lag::{Gauge, Status};
-use crate::lease::{Expiry, Keeper, Lost, Owner, Weights, share};
+use crate::lease::{Expiry, Keeper, Lost, Owner, Weights};
 use crate::lifetime::{Participant, Round};
 use crate::limits::{EXPECTING_INTERVAL, EXPECTING_MAX, WEIGHTS_ANNOUNCED_MAX};
 use crate::listing::{Listing, ids_beginning_with};
@@ -111,7 +111,7 @@ enum Event {
     Beat,
     Round,
     Look,
-    Ended(String, Option<Arc<Gauge>>, Result<Left, crate::supervisor::Panicked>),
+    Ended(String, Option<(Arc<Gauge>, u64)>, Result<Left, crate::supervisor::Panicked>),
 }
 
 impl Fleet {
@@ -180,11 +180,11 @@ impl Fleet {
                 Event::Beat => self.beat().await?,
                 Event::Round => {}
                 Event::Look => self.look().await?,
-                Event::Ended(lease, gauge, left) => {
-                    self.ended(&lease, gauge, left)?;
+                Event::Ended(lease, ran, left) => {
+                    self.ended(&lease, ran, left)?;
                     // Many end at once; each of them is not worth a plan.
-                    while let Some((lease, gauge, left)) = self.crew.ended().now_or_never() {
-                        self.ended(&lease, gauge, left)?;
+                    while let Some((lease, ran, left)) = self.crew.ended().now_or_never() {
+                        self.ended(&lease, ran, left)?;
                     }
                     self.learned()?;
                 }
@@ -211,7 +211,7 @@ impl Fleet {
         tokio::select! {
             biased;
             () = self.stop.taking_stopped() => Event::Stop,
-            (lease, gauge, left) = self.crew.ended() => Event::Ended(lease, gauge, left),
+            (lease, ran, left) = self.crew.ended() => Event::Ended(lease, ran, left),
             () = beats.next() => Event::Beat,
             _ = self.rounds.changed() => Event::Round,
             () = time => Event::Look,
@@ -538,10 +538,10 @@ impl Fleet {
         };
         let range = stored.lease.range();
         let parts = self.parts(id, range);
-        let share = self.ranges.get(prefix).map_or(1.0, |ranges| share(range, ranges));
+        let ranges = self.ranges.get(prefix).map_or(&[][..], Vec::as_slice);
         let begin = if given { Begin::Given(stored) } else { Begin::Take(stored) };
         let (shared, status, stop, crew) = (&self.shared, &self.status, &self.stop, &mut self.crew);
-        let epoch = Launch { shared, status, stop, member, crew }.range(begin, parts, share, loads);
+        let epoch = Launch { shared, status, stop, member, crew }.range(begin, parts, ranges, loads);
         self.worked.insert(id.to_owned(), epoch);
     }
 
@@ -556,11 +556,14 @@ impl Fleet {
     fn ended(
         &mut self,
         id: &str,
-        gauge: Option<Arc<Gauge>>,
+        ran: Option<(Arc<Gauge>, u64)>,
         left: Result<Left, crate::supervisor::Panicked>,
     ) -> Result<(), EngineError> {
         let left = left.map_err(|panicked| EngineError::Panicked { task: id.to_owned(), message: panicked.0 })?;
         let stopping = self.stop.is_taking_stopped();
+        if let Some((_, epoch)) = &ran {
+            self.worked.insert(id.to_owned(), *epoch);
+        }
         if let Left::Divided(_) = left {
             self.worked.remove(id);
             self.finer.remove(id);
@@ -570,7 +573,7 @@ impl Fleet {
         if is_others {
             self.noticed(id);
         }
-        if let Some(gauge) = gauge.filter(|_| !stopping) {
+        if let Some((gauge, _)) = ran.filter(|_| !stopping) {
             self.status.remove(&gauge);
         }
         Ok(())

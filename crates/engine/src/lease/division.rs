@@ -6,6 +6,7 @@ use super::document::{LeaseDocument, Stored};
 use super::error::Error;
 use super::held::HeldLease;
 use super::keeper::Keeper;
+use super::portion::Portion;
 use super::topology;
 use crate::protection::Protection;
 
@@ -25,12 +26,13 @@ impl Keeper {
     /// the keys of a part belong to anybody.
     ///
     /// `begun`: parts that have leases already, whatever the store's ranges are by now: between them and the whole nothing
-    /// may stay that both cover.
+    /// may stay that both cover. `portion`: how many of the feed's commits are its own.
     pub(crate) async fn divide(
         &self,
         held: &HeldLease,
         position: Option<&Position>,
         begun: &[FeedRange],
+        portion: &Portion,
     ) -> Result<Divided, Error> {
         let stored = held.stored();
         let range = stored.lease.range();
@@ -54,8 +56,12 @@ impl Keeper {
             self.table.remove(stored).await?;
         }
         let known = |part: &FeedRange| there.iter().find(|there| there.lease.range() == part);
+        // No estimate is worth holding up a range.
+        let ranges = self.ranges().await.unwrap_or_default();
         for part in parts.iter().filter(|part| known(part).is_none()) {
-            self.table.create(self.part(stored, part.clone(), &start)?).await?;
+            let portion = self.portion(portion, range, part, &ranges).await;
+            let lease = self.part(stored, part.clone(), &start)?.with_portion(portion.as_ref());
+            self.table.create(lease).await?;
         }
         // Written down before the whole goes: what the feed of leases says of the parts must not come after.
         self.table.remove(stored).await?;
@@ -70,6 +76,25 @@ impl Keeper {
             found.extend(read.map_err(Error::store(attempted))?);
         }
         Ok(Divided::Into(found))
+    }
+
+    /// Of a part of `whole`. If that was split, the commits from here on are those of one physical partition of its own. `None`
+    /// where nobody knows, or nothing need be kept.
+    async fn portion(
+        &self,
+        of_whole: &Portion,
+        whole: &FeedRange,
+        part: &FeedRange,
+        ranges: &[FeedRange],
+    ) -> Option<Portion> {
+        let (share, now) = (topology::share(part, std::slice::from_ref(whole)), topology::share(part, ranges));
+        if ranges.iter().any(|range| range.contains(whole)) {
+            return of_whole.was_split().then(|| of_whole.part(share, now));
+        }
+        let attempted = format!("find the head of {} {part}", self.source.name());
+        let poll = || self.source.read_page(part, &FeedStart::Now, 1);
+        let page = self.table.patience.outlast(&attempted, poll).await.ok()?;
+        Some(of_whole.split(share, page.head_lsn, now))
     }
 
     fn part(&self, whole: &Stored, part: FeedRange, start: &FeedStart) -> Result<LeaseDocument, Error> {

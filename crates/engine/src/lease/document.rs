@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
+use super::portion::Portion;
 use crate::LeaseMode;
 
 const ID: &str = "id";
@@ -34,7 +35,9 @@ const BEGINNING: &str = "beginning";
 /// By whose rules its owner, if that is one of us, keeps it: there for `shared` alone.
 const RULES: &str = "rules";
 const RULES_SHARED: &str = "shared";
-const OUR_PROPERTIES: [&str; 5] = [EPOCH, START_FROM, INCARNATION, OWNER_COPY, RULES];
+/// How many of its feed's commits are its own, where its range came out of a split.
+const PORTION: &str = "portion";
+const OUR_PROPERTIES: [&str; 6] = [EPOCH, START_FROM, INCARNATION, OWNER_COPY, RULES, PORTION];
 
 /// `{processor}{host}_{database rid}_{container rid}`, without a separator after the name, as .NET has it.
 pub(crate) fn lease_prefix(processor: &str, host: &str, database_rid: &str, container_rid: &str) -> String {
@@ -218,6 +221,19 @@ impl LeaseDocument {
             Some(position) => Some(from.unwrap_or(FeedStart::Beginning).after(position)),
             None => from,
         }
+    }
+
+    /// `None` where its range did not come out of a split, as far as is known.
+    pub(crate) fn portion(&self) -> Option<Portion> {
+        self.property(PORTION).and_then(Portion::parse)
+    }
+
+    #[must_use]
+    pub(super) fn with_portion(mut self, portion: Option<&Portion>) -> Self {
+        if let Some(portion) = portion {
+            self.set_property(PORTION, portion.text());
+        }
+        self
     }
 
     /// With its start position stored.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use feedmill_store_api::{Container, FeedRange, FeedStart};
 use serde::{Deserialize, Serialize};
 
+use super::lag::Stretch;
 use super::{Feed, Operator};
 use crate::LeaseError;
 use crate::lease::{LeaseDocument, Stored, Wanted, faults, listed, mended, parts};
@@ -164,11 +165,11 @@ impl Operator {
         for other in &wanted.no_further {
             earliest = self.earlier(&feed.source, &range, earliest, start(*other), attempted).await?;
         }
-        let behind = self.behind(&feed.source, &range, &earliest, attempted).await?.changes;
+        let behind = self.behind(&from_place(feed, &range, &earliest), attempted).await?.changes;
         let from = shown(&earliest);
         if !wanted.stays {
             let known = match &before {
-                Some(before) => self.behind(&feed.source, &range, before, attempted).await?.changes,
+                Some(before) => self.behind(&from_place(feed, &range, before), attempted).await?.changes,
                 None => 0,
             };
             let repair = Repair::Make { range: range.clone(), from, delivered_again: behind.saturating_sub(known) };
@@ -178,7 +179,7 @@ impl Operator {
         if earliest == before {
             return Ok(None);
         }
-        let known = self.behind(&feed.source, &range, &before, attempted).await?.changes;
+        let known = self.behind(&from_place(feed, &range, &before), attempted).await?.changes;
         let lease = leases[of].lease.token().to_owned();
         let repair = Repair::Rewind { range, lease, from, delivered_again: behind.saturating_sub(known) };
         Ok(Some((repair, Step::Rewind(leases[of].clone(), earliest))))
@@ -291,6 +292,10 @@ fn since(start: &FeedStart) -> Option<jiff::Timestamp> {
         FeedStart::Time(since) | FeedStart::PositionSince { since, .. } => Some(*since),
         FeedStart::Beginning | FeedStart::Now | FeedStart::Position(_) => None,
     }
+}
+
+fn from_place<'a>(feed: &'a Feed, range: &'a FeedRange, start: &'a FeedStart) -> Stretch<'a> {
+    Stretch { source: &feed.source, range, start, portion: None, table: None }
 }
 
 fn shown(start: &FeedStart) -> String {

@@ -8,6 +8,7 @@ mod lag;
 mod record;
 mod transfer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -100,13 +101,28 @@ impl Operator {
         Ok(records)
     }
 
-    /// Hosts that have a heartbeat document, whether they still live or not.
-    pub async fn hosts(&self) -> Result<Vec<HostRecord>, LeaseError> {
+    /// Hosts that have a heartbeat document, whether they still live or not, and owners of these leases that have none: hosts
+    /// that share leases by the rules of .NET, whose only sign of life is that they renew them.
+    pub async fn hosts(&self, leases: &[LeaseRecord]) -> Result<Vec<HostRecord>, LeaseError> {
         let found = self.documents(heartbeat_prefix()).await?;
-        Ok(found
-            .iter()
-            .filter_map(|(body, written)| Heartbeat::parse(body).map(|beat| HostRecord::new(beat, *written)))
-            .collect())
+        let beating =
+            found.iter().filter_map(|(body, written)| Some(HostRecord::new(Heartbeat::parse(body)?, *written)));
+        let mut hosts: Vec<_> = beating.collect();
+        let mut owners: BTreeMap<String, HostRecord> = BTreeMap::new();
+        for owner in leases.iter().filter_map(HostRecord::of_owner) {
+            if hosts.iter().any(|host| host.host == owner.host) {
+                continue;
+            }
+            match owners.get_mut(&owner.host) {
+                Some(known) if known.written_at >= owner.written_at => {}
+                Some(known) => *known = owner,
+                None => {
+                    owners.insert(owner.host.clone(), owner);
+                }
+            }
+        }
+        hosts.extend(owners.into_values());
+        Ok(hosts)
     }
 
     /// Processors that are paused.

@@ -3,7 +3,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::Heartbeat;
-use crate::lease::Stored;
+use crate::lease::{Owner, Stored};
 
 /// A lease as it is shown.
 #[derive(Clone, Debug, Serialize)]
@@ -27,19 +27,20 @@ pub struct LeaseRecord {
     pub(super) stored: Stored,
 }
 
-/// A host as its heartbeat shows it.
+/// A host as its heartbeat shows it, or, where it has none, its leases.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostRecord {
     pub host: String,
-    pub incarnation: String,
-    /// Of the program.
-    pub revision: String,
-    /// Differs between hosts that run with different options.
-    pub options_hash: String,
+    /// `None` of a host of .NET.
+    pub incarnation: Option<String>,
+    /// Of the program. `None` of a host without a heartbeat.
+    pub revision: Option<String>,
+    /// Differs between hosts that run with different options. `None` of a host without a heartbeat.
+    pub options_hash: Option<String>,
     /// It has ended in order.
     pub stopped: bool,
-    /// When it was last heard of, by the store's clock.
+    /// When it was last heard of: by the store's clock; of a host without a heartbeat by its own, when it last renewed a lease.
     pub written_at: Option<Timestamp>,
 }
 
@@ -71,8 +72,17 @@ impl LeaseRecord {
 }
 
 impl HostRecord {
+    /// The owner of a lease, who has no heartbeat.
+    pub(super) fn of_owner(record: &LeaseRecord) -> Option<Self> {
+        let Owner { host, incarnation } = record.stored.lease.owned_by()?;
+        let incarnation = Some(incarnation).filter(|incarnation| !incarnation.is_empty());
+        let (revision, options_hash, stopped, written_at) = (None, None, false, record.written_at);
+        Some(Self { host, incarnation, revision, options_hash, stopped, written_at })
+    }
+
     pub(super) fn new(heartbeat: Heartbeat, written_at: Option<Timestamp>) -> Self {
         let Heartbeat { host, incarnation, revision, options_hash, stopped, .. } = heartbeat;
+        let (incarnation, revision, options_hash) = (Some(incarnation), Some(revision), Some(options_hash));
         Self { host, incarnation, revision, options_hash, stopped, written_at }
     }
 }

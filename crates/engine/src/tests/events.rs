@@ -6,13 +6,14 @@ use std::time::Duration;
 use feedmill_clock::{Clock, Entropy};
 use tokio::sync::broadcast::Receiver;
 
-use super::handlers::Scripted;
+use super::handlers::{Scripted, Seen};
 use super::spy::{Fate, Kind, Spy};
 use super::world::{Running, SOURCE, World, processor};
 use crate::{Event, LeaseMode, OnError, Operator, Outcome, Rejection};
 
 struct Host {
     running: Running,
+    seen: Arc<Seen>,
     spy: Arc<Spy>,
     events: Receiver<Event>,
 }
@@ -20,7 +21,7 @@ struct Host {
 impl Host {
     /// One that cannot apply the document `bad`.
     fn start(world: &World, name: &str) -> Self {
-        let (handler, _) = Scripted::new(|delivery| {
+        let (handler, seen) = Scripted::new(|delivery| {
             let bad = delivery.changes.iter().position(|change| super::handlers::id(change) == "bad");
             let rejected = bad.map(|index| Rejection { index, reason: "it is bad".to_owned() }).into_iter().collect();
             Box::pin(async move { Ok(Outcome { rejected }) })
@@ -29,7 +30,7 @@ impl Host {
         let mut engine = world.engine_on(name, &spy);
         engine.add(processor("p", SOURCE, handler));
         let events = engine.events();
-        Self { running: world.start(engine), spy, events }
+        Self { running: world.start(engine), seen, spy, events }
     }
 
     /// Names of all that was told since, and the whole of the last one of `kind`.
@@ -100,6 +101,44 @@ async fn a_lease_is_followed_from_its_taking_to_its_end() {
     assert_eq!(one.told("host-died")["host"], "two");
     one.running.stop().await;
     assert_eq!(one.events.try_recv().ok().map(|event| matches!(event, Event::LeaseGiven { to: None, .. })), Some(true));
+}
+
+#[tokio::test]
+async fn a_worker_that_breaks_is_told_and_begins_at_its_checkpoint_until_it_broke_too_often() {
+    let mut world = fleet(1).await;
+    world.options.checkpoint_age = Duration::from_millis(100);
+    let mut one = Host::start(&world, "one");
+    world.put("a", "1").await;
+    pass(&world, 20).await;
+    one.told("lease-held");
+    let mut breaks = 1;
+    one.spy.spoil(move |request| match request.kind {
+        Kind::Page if request.container == SOURCE && breaks > 0 => {
+            breaks -= 1;
+            Fate::Panic
+        }
+        _ => Fate::Pass,
+    });
+    pass(&world, 30).await;
+    let broke = one.told("worker-broke");
+    assert_eq!((&broke["processor"], &broke["range"]["max"]), (&"p".into(), &"FF".into()));
+    assert!(broke["error"].as_str().unwrap().contains("broke its sender"), "{broke}");
+    world.put("a", "2").await;
+    pass(&world, 30).await;
+    assert_eq!(one.seen.ids(), ["1", "2"], "nothing comes twice");
+    one.spy.spoil(|request| match request.kind {
+        Kind::Page if request.container == SOURCE => Fate::Panic,
+        _ => Fate::Pass,
+    });
+    pass(&world, 300).await;
+    let mut told: Vec<Event> = std::iter::from_fn(|| one.events.try_recv().ok()).collect();
+    let last = told.pop();
+    assert!(
+        matches!(&last, Some(Event::RangeHalted { reason, .. }) if reason.contains("5 times in a row")),
+        "{last:?} after {told:?}"
+    );
+    assert_eq!(told.iter().filter(|event| matches!(event, Event::WorkerBroke { .. })).count(), 5);
+    one.running.stop().await;
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use feedmill_store_api::{FeedRange, FeedStart};
 use super::handlers::{Scripted, Seen};
 use super::spy::Spy;
 use super::world::{Running, SOURCE, World, processor};
-use crate::{Adopted, Lag, Operator, RewindTo};
+use crate::{Adopted, Lag, Operator, RewindTo, Waiting};
 
 async fn operator(world: &World) -> Operator {
     let feeds = [("p".to_owned(), SOURCE.to_owned())];
@@ -142,6 +142,73 @@ async fn lag_is_right_for_a_range_that_was_just_split_before_and_after_its_parts
         world.put(&format!("k{number}"), &format!("d{number}")).await;
     }
     assert_eq!(lags(&operator).await.iter().map(|lag| lag.changes).sum::<u64>(), 10);
+}
+
+#[tokio::test]
+async fn the_parts_of_a_range_that_was_split_share_what_was_there_before() {
+    let mut world = fleet(1).await;
+    world.options.retry_inline = Duration::from_secs(3_600);
+    let (one, _) = host(&world, "one");
+    world.clock.sleep(Duration::from_secs(10)).await;
+    one.stop().await;
+    let write = async |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            world.put(&format!("k{number}"), &format!("d{number}")).await;
+        }
+    };
+    write(0..40).await;
+    world.store.split("db", SOURCE, &FeedRange::full()).await.unwrap();
+    // It divides the range, and settles nothing.
+    let (stuck, _) = Scripted::new(|_| Box::pin(std::future::pending()));
+    let mut engine = world.engine_on("two", &Arc::new(Spy::default()));
+    engine.add(processor("p", SOURCE, stuck));
+    let status = engine.status();
+    let two = world.start(engine);
+    world.clock.sleep(Duration::from_secs(30)).await;
+    let operator = operator(&world).await;
+    let leases = operator.leases().await.unwrap();
+    assert_eq!(leases.len(), 2, "it was divided");
+    assert!(leases.iter().all(|lease| lease.position == leases[0].position), "nothing was settled");
+    let behind = async || lags(&operator).await.iter().map(|lag| lag.changes).sum::<u64>();
+    assert!((40..=41).contains(&behind().await), "{} of 40", behind().await);
+    write(40..60).await;
+    assert!((60..=61).contains(&behind().await), "{} of 60", behind().await);
+    assert_eq!(status.ranges().len(), 2);
+    two.kill().await;
+    // Behind it, all that comes is of one part.
+    let (three, seen) = host(&world, "three");
+    world.wait_for("it is delivered", || seen.ids().len() == 60).await;
+    world.clock.sleep(Duration::from_secs(30)).await;
+    three.stop().await;
+    write(60..80).await;
+    assert_eq!(behind().await, 20);
+}
+
+#[tokio::test]
+async fn a_whole_whose_removal_was_interrupted_counts_nothing_beside_its_parts() {
+    let world = fleet(1).await;
+    let (one, _) = host(&world, "one");
+    world.clock.sleep(Duration::from_secs(10)).await;
+    one.stop().await;
+    let whole = world.leases().await.remove(0);
+    world.store.split("db", SOURCE, &FeedRange::full()).await.unwrap();
+    let (two, _) = host(&world, "two");
+    world.clock.sleep(Duration::from_secs(60)).await;
+    two.stop().await;
+    for number in 0..10 {
+        world.put(&format!("k{number}"), &format!("d{number}")).await;
+    }
+    world.overwrite("leases", &whole).await;
+    let operator = operator(&world).await;
+    let lags = lags(&operator).await;
+    assert_eq!((lags.len(), lags.iter().map(|lag| lag.changes).sum::<u64>()), (3, 10));
+    let waiting = Waiting::of(&*world.database, "leases", ("p", SOURCE), 100, |_| true).await.unwrap();
+    assert_eq!(waiting, Waiting { changes: 10, unknown: false });
+    // A part without a lease is the whole's.
+    let leases = world.leases().await;
+    let part = leases.iter().find(|lease| lease["id"] != whole["id"]).unwrap();
+    world.remove("leases", part["id"].as_str().unwrap()).await;
+    assert_eq!(Waiting::of(&*world.database, "leases", ("p", SOURCE), 100, |_| true).await.unwrap(), waiting);
 }
 
 #[tokio::test]

@@ -130,6 +130,31 @@ async fn leases_come_to_equal_shares_of_hosts_of_both_makes_and_nothing_is_lost(
 }
 
 #[tokio::test]
+async fn operators_see_every_host_of_either_make_with_the_time_of_its_last_renewal() {
+    let world = world(3).await;
+    let net = DotNet::start(&world, "net").await;
+    let ((one, _), (two, _)) = (host(&world, "one"), host(&world, "two"));
+    until_shared(&world, &[("net", 1), ("one", 1), ("two", 1)]).await;
+    two.kill().await;
+    let killed_at = world.clock.now();
+    world.clock.sleep(Duration::from_secs(30)).await;
+    let feeds = [("p".to_owned(), SOURCE.to_owned())];
+    let (clock, entropy) = (Arc::new(world.clock.clone()), Entropy::seeded(1));
+    let operator = Operator::open(Arc::clone(&world.database), clock, entropy, &world.options, feeds).await.unwrap();
+    let leases = operator.leases().await.unwrap();
+    let hosts = operator.hosts(&leases).await.unwrap();
+    let names: Vec<_> = hosts.iter().map(|host| (&*host.host, host.incarnation.is_some())).collect();
+    assert_eq!(names, [("net", false), ("one", true), ("two", true)], "only ours have lives");
+    let heard: Vec<_> = hosts.iter().map(|host| host.written_at.unwrap()).collect();
+    assert!(heard[0] > killed_at && heard[1] > killed_at && heard[2] <= killed_at, "{heard:?} after {killed_at}");
+    one.stop().await;
+    net.stop().await;
+    // Nobody owns anything, so nobody is left but in the leases that the dead one had.
+    let hosts = operator.hosts(&operator.leases().await.unwrap()).await.unwrap();
+    assert!(hosts.iter().all(|host| host.host == "two"), "{hosts:?}");
+}
+
+#[tokio::test]
 async fn a_dotnet_host_that_vanishes_loses_its_leases_after_its_sixty_seconds() {
     let world = world(4).await;
     let net = DotNet::start(&world, "net").await;

@@ -37,6 +37,8 @@ pub(super) enum Fate {
     Unavailable,
     /// It takes effect; its reply does not arrive.
     LoseReply,
+    /// Whoever sends it breaks.
+    Panic,
 }
 
 impl Spy {
@@ -68,6 +70,7 @@ impl Spy {
             Fate::Pass => Ok(false),
             Fate::Unavailable => Err(Error::new(ErrorKind::Unavailable, "spoilt")),
             Fate::LoseReply => Ok(true),
+            Fate::Panic => panic!("the request broke its sender"),
         }
     }
 }

@@ -139,6 +139,13 @@ impl World {
         container.write(&PartitionKey::from(id), operation).await.unwrap();
     }
 
+    /// A lease or a dead letter, as an operator or another host would.
+    pub(super) async fn remove(&self, container: &str, id: &str) {
+        let operation = Operation::Delete { id: DocumentId::new(id).unwrap(), if_match: None };
+        let container = self.database.container(container).await.unwrap();
+        container.write(&PartitionKey::from(id), operation).await.unwrap();
+    }
+
     pub(super) async fn source(&self) -> Arc<dyn Container> {
         self.database.container(SOURCE).await.unwrap()
     }
@@ -166,9 +173,15 @@ impl Running {
         self.task.await.unwrap().unwrap()
     }
 
-    /// Its own end.
+    /// Its own end. Bounded by turns, not by time.
     pub(super) async fn ended(self) -> Result<Summary, EngineError> {
-        self.task.await.unwrap()
+        for _ in 0..200_000 {
+            if self.task.is_finished() {
+                return self.task.await.unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("the engine goes on");
     }
 
     /// As a kill does: nothing more happens.

@@ -73,6 +73,7 @@ impl Host {
         self.lives += 1;
         let life = format!("{} {}", self.name, self.lives);
         self.trace.say(&life, || "starts".to_owned());
+        self.rules.begins(&life, self.options.settle.requests_in_flight_max);
         let link = Link::new(network, &life, &self.gate, &self.reach);
         let database: Arc<dyn Database> = Arc::new(FaultyDatabase::new(&store.served, &link).called(&self.account));
         let mut engine = Engine::new(Parts {
@@ -173,7 +174,7 @@ pub(crate) fn processors(feeds: &feedmill_user_feed::Options) -> Vec<Processor> 
 
 /// What an operator would sanely choose.
 fn options(chance: &Entropy) -> Options {
-    Options {
+    let mut options = Options {
         page_items_max: *chance.one_of(&[1, 3, 20, 1_000]),
         deliveries_in_flight_max: *chance.one_of(&[1, 4, 32]),
         changes_in_flight_max: *chance.one_of(&[5, 100, 10_000]),
@@ -183,5 +184,7 @@ fn options(chance: &Entropy) -> Options {
         checkpoint_age: Duration::from_millis(*chance.one_of(&[100, 5_000])),
         ranges_per_partition: *chance.one_of(&[1, 1, 2]),
         ..Options::default()
-    }
+    };
+    options.settle.requests_in_flight_max = *chance.one_of(&[1, 3, 64]);
+    options
 }

@@ -42,10 +42,20 @@ const REST: Duration = Duration::from_secs(20);
 const POWERED: f64 = 0.3;
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(crate) fn run(seed: Seed, steps: u64, flaws: Flaws, sink: &Sink) -> Result<Story, Failure> {
+/// What a world is about, where a rule shows there and hardly anywhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plot {
+    Anything,
+    /// All hosts begin at the same time, while what they read is split.
+    Opening,
+    /// Hosts go away for about as long as others need to count them as dead, and come back.
+    Return,
+}
+
+pub(crate) fn run(seed: Seed, plot: Plot, steps: u64, flaws: Flaws, sink: &Sink) -> Result<Story, Failure> {
     let clock = ManualClock::new(BEGINNING);
     let trace = Trace::new(&clock, sink);
-    stage::play(&clock.clone(), LIMIT, Box::pin(World::run(seed, steps, flaws, clock, trace)))?
+    stage::play(&clock.clone(), LIMIT, Box::pin(World::run(seed, plot, steps, flaws, clock, trace)))?
 }
 
 struct World {
@@ -62,7 +72,14 @@ struct World {
 }
 
 impl World {
-    async fn run(seed: Seed, steps: u64, flaws: Flaws, clock: ManualClock, trace: Trace) -> Result<Story, Failure> {
+    async fn run(
+        seed: Seed,
+        plot: Plot,
+        steps: u64,
+        flaws: Flaws,
+        clock: ManualClock,
+        trace: Trace,
+    ) -> Result<Story, Failure> {
         let (chance, clock) = (seed.stream("world"), &clock);
         let partitions = *chance.one_of(&[1, 1, 2, 3]);
         // Of a stream of its own, so that the other worlds are as they would be without.
@@ -78,11 +95,11 @@ impl World {
         let rules = Rules::new(&store, clock, trace.clone());
         let weather = Weather::drawn(&chance);
         // Hosts of one fleet share the leases; hosts that call the account differently do not, and do all work twice.
-        let one_fleet = chance.happens(0.75);
-        let start = if chance.happens(0.3) { StartFrom::Now } else { StartFrom::Beginning };
+        let one_fleet = chance.happens(0.75) || plot != Plot::Anything;
+        let start = if chance.happens(0.3) && plot != Plot::Opening { StartFrom::Now } else { StartFrom::Beginning };
         let setting = Setting { one_fleet, start, seed, clock, rules: &rules, trace: &trace };
-        let hosts: Vec<_> =
-            HOSTS[..*chance.one_of(&[1, 2, 2, 3])].iter().map(|name| Host::new(name, &setting)).collect();
+        let count = *chance.one_of(if plot == Plot::Anything { &[1, 2, 2, 3] } else { &[2, 3, 3, 3] });
+        let hosts: Vec<_> = HOSTS[..count].iter().map(|name| Host::new(name, &setting)).collect();
         trace.say("world", || {
             let count = hosts.len();
             let disk = if power.is_some() { ", on a disk" } else { "" };
@@ -108,7 +125,10 @@ impl World {
             world.open().await;
         }
         world.network.set_weather(weather);
-        world.act(steps).await;
+        if plot == Plot::Opening {
+            world.begin_amid_splits().await;
+        }
+        world.act(plot, steps).await;
         world.settle_down().await?;
         world.judge(steps)
     }
@@ -130,7 +150,7 @@ impl World {
         }
     }
 
-    async fn act(&mut self, steps: u64) {
+    async fn act(&mut self, plot: Plot, steps: u64) {
         let pause =
             *self.chance.one_of(&[Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(5)]);
         for host in self.hosts.iter_mut().filter(|host| !host.is_up()) {
@@ -140,7 +160,9 @@ impl World {
         }
         for step in 0..steps {
             self.clock.sleep(self.chance.up_to(pause)).await;
-            if self.chance.happens(0.25) {
+            if plot == Plot::Return && self.chance.happens(0.6) {
+                self.go_and_return().await;
+            } else if self.chance.happens(0.25) {
                 self.trouble().await;
             } else {
                 self.writer.step(step).await;
@@ -172,7 +194,6 @@ impl World {
             }
         }
         self.clock.sleep(REST).await;
-        // Not before: what is settled waits a while until its position is stored.
         if let Some(gone) = self.writer.gone() {
             self.erase(gone).await?;
             self.clock.sleep(REST).await;
@@ -185,7 +206,15 @@ impl World {
 
     /// Who has gone is taken out, and no document that anybody is shown names the person.
     async fn erase(&self, gone: &'static str) -> Result<(), Failure> {
-        let mut left = self.operators.erase(gone).await;
+        let end = self.clock.monotonic() + CALM_MAX;
+        // What is settled waits a while until its position is stored, and what gathers until it is counted.
+        let mut left = loop {
+            let left = self.operators.erase(gone).await;
+            if left.is_empty() || self.clock.monotonic() >= end {
+                break left;
+            }
+            self.clock.sleep(LOOK).await;
+        };
         for spec in containers::all(1) {
             for (id, document) in self.store.by_id(&spec.name).await {
                 if document.get("deletedAt").is_none() && names(&spec.name, &document, gone) {

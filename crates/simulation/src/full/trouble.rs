@@ -19,6 +19,10 @@ const OUTAGE_MAX: Duration = Duration::from_secs(30);
 const CUT: f64 = 0.3;
 /// How long the store takes at most to be there again after one.
 const RESTART_MAX: Duration = Duration::from_secs(3);
+/// How long the first leases take, more or less.
+const MOMENT: Duration = Duration::from_millis(300);
+/// A while longer than the expiry of heartbeats.
+const ABSENCE_MAX: Duration = Duration::from_secs(13);
 /// So long at most nothing else happens, to see what comes of it.
 const LULL_MAX: Duration = Duration::from_secs(40);
 
@@ -44,6 +48,44 @@ impl World {
                 self.network.set_weather(weather);
             }
             _ => self.clock.sleep(self.chance.up_to(LULL_MAX)).await,
+        }
+    }
+
+    /// All hosts begin within a moment of each other, and partitions are split in the next ones.
+    pub(super) async fn begin_amid_splits(&mut self) {
+        for host in &mut self.hosts {
+            host.start(&self.store, &self.network);
+            self.clock.sleep(self.chance.up_to(MOMENT)).await;
+        }
+        for _ in 0..RESHAPED.len() {
+            let container = *self.chance.one_of(&RESHAPED);
+            let done = self.store.reshape(container, &self.chance).await;
+            self.trace.say("store", || done);
+            self.clock.sleep(self.chance.up_to(MOMENT)).await;
+        }
+    }
+
+    /// A host is away for about as long as others need to count it as dead, and what comes of it is met by the next trouble.
+    pub(super) async fn go_and_return(&mut self) {
+        let index = usize::try_from(self.chance.below(0..self.hosts.len() as u64)).expect("there are few hosts");
+        let host = &mut self.hosts[index];
+        match self.chance.below(0..8) {
+            0 if host.is_up() => host.crash(),
+            1 if host.is_up() => host.stop(),
+            0..=2 if !host.is_up() => host.start(&self.store, &self.network),
+            3 | 4 => host.freeze(),
+            5 => host.cut_off(Cut::Everything),
+            _ => host.cut_off(Cut::From(LEASES)),
+        }
+        if self.chance.happens(0.1) {
+            let done = self.store.reshape(LEASES, &self.chance).await;
+            self.trace.say("store", || done);
+        }
+        self.clock.sleep(self.chance.up_to(ABSENCE_MAX)).await;
+        if self.chance.happens(0.7) {
+            let host = &self.hosts[index];
+            host.thaw();
+            host.cut_off(Cut::Nothing);
         }
     }
 

@@ -50,6 +50,22 @@ impl Reach {
     }
 }
 
+/// Somebody waits for the answer to a write, and stops waiting also by being dropped.
+struct Waits<'a>(&'a Link, &'a str);
+
+impl<'a> Waits<'a> {
+    fn new(link: &'a Link, place: &'a str) -> Self {
+        link.network.0.witness.sends(&link.life, place);
+        Self(link, place)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.network.0.witness.waits_no_more(&self.0.life, self.1);
+    }
+}
+
 /// How far a copy of a container lags behind it.
 const COPY_LAG_MAX: Duration = Duration::from_secs(2);
 
@@ -92,6 +108,7 @@ impl Link {
         let (reply, replied) = oneshot::channel();
         let passage = Passage { network: self.network.clone(), life: self.life.clone(), number, reply: Some(reply) };
         let under_way = is_write.then(|| UnderWay::new(&self.network));
+        let _waits = is_write.then(|| Waits::new(self, place));
         tokio::spawn(async move {
             passage.carry(course, send).await;
             drop(under_way);

@@ -63,6 +63,11 @@ pub(crate) struct Ground {
 
 /// Who is told what took effect, at the moment it did.
 pub(crate) trait Witness: Send + Sync {
+    /// Somebody sends a write, and waits until it is answered.
+    fn sends(&self, sender: &str, container: &str);
+
+    fn waits_no_more(&self, sender: &str, container: &str);
+
     /// `sender` is the life of a host, whether it still knows of it or not.
     fn landed(&self, sender: &str, container: &str, operation: &Operation);
 }
@@ -71,6 +76,10 @@ pub(crate) trait Witness: Send + Sync {
 pub(crate) struct NoWitness;
 
 impl Witness for NoWitness {
+    fn sends(&self, _sender: &str, _container: &str) {}
+
+    fn waits_no_more(&self, _sender: &str, _container: &str) {}
+
     fn landed(&self, _sender: &str, _container: &str, _operation: &Operation) {}
 }
 

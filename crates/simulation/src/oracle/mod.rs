@@ -7,6 +7,7 @@ mod lease;
 mod ownership;
 mod projections;
 mod rules;
+mod writes;
 
 use futures::FutureExt;
 

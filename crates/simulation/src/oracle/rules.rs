@@ -12,6 +12,7 @@ use super::coverage::Coverage;
 use super::deliveries::{Deliveries, Watched};
 use super::lease::{self, Feed};
 use super::ownership::Ownership;
+use super::writes::Writes;
 use crate::network::Witness;
 use crate::store::Store;
 use crate::trace::Trace;
@@ -24,6 +25,7 @@ struct Inner {
     broken: Mutex<Vec<String>>,
     deliveries: Mutex<Deliveries>,
     leases: Mutex<Leases>,
+    writes: Mutex<Writes>,
     store: Store,
     clock: ManualClock,
     trace: Trace,
@@ -44,6 +46,7 @@ impl Rules {
             broken: Mutex::default(),
             deliveries: Mutex::default(),
             leases: Mutex::default(),
+            writes: Mutex::default(),
             store: store.clone(),
             clock: clock.clone(),
             trace,
@@ -57,6 +60,11 @@ impl Rules {
         let inner = Arc::clone(&processor.handler);
         processor.handler = Arc::new(Watched { inner, rules: self.clone(), feed, life: life.to_owned(), at_once_max });
         processor
+    }
+
+    /// A life begins, which may wait for so many writes of derived documents at the same time.
+    pub(crate) fn begins(&self, life: &str, writes_at_once_max: usize) {
+        self.0.writes.lock().begins(life, writes_at_once_max);
     }
 
     /// An engine tells what happens to its leases.
@@ -133,6 +141,15 @@ fn feed(processor: &str, fleet: &str, source: &str) -> Feed {
 }
 
 impl Witness for Rules {
+    fn sends(&self, sender: &str, container: &str) {
+        let breach = self.0.writes.lock().sends(sender, container);
+        breach.into_iter().for_each(|breach| self.breach(breach));
+    }
+
+    fn waits_no_more(&self, sender: &str, container: &str) {
+        self.0.writes.lock().waits_no_more(sender, container);
+    }
+
     fn landed(&self, sender: &str, container: &str, operation: &Operation) {
         if container != containers::LEASES {
             return;

@@ -13,9 +13,10 @@ const CHECK: &str = "fleet";
 
 pub(super) async fn look(operator: &Operator, settings: &Settings, now: Timestamp) -> Vec<Finding> {
     let asked = async {
-        let (hosts, paused) = (operator.hosts().await?, operator.paused().await?);
+        let leases = operator.leases().await?;
+        let (hosts, paused) = (operator.hosts(&leases).await?, operator.paused().await?);
         let mut worst = (0, String::new());
-        for lease in operator.leases().await? {
+        for lease in leases {
             let lag = operator.lag(&lease).await?;
             if lag.seconds >= worst.0 {
                 worst = (lag.seconds, crate::operating::name(&lease));
@@ -45,12 +46,13 @@ fn agreement(hosts: &[HostRecord], expiry: Duration, now: Timestamp) -> Vec<Find
         // The store's clock and ours need not agree to a heartbeat.
         !host.stopped && age <= 2 * i64::try_from(expiry.as_secs()).unwrap_or(i64::MAX)
     };
-    let living: Vec<_> = hosts.iter().filter(lives).collect();
+    // Who has no heartbeat says nothing of itself.
+    let living: Vec<_> = hosts.iter().filter(|host| host.revision.is_some()).filter(lives).collect();
     let (Some(first), count) = (living.first(), living.len()) else {
         return vec![Finding::good(CHECK, "no host is running")];
     };
-    let revisions = by(&living, |host| &host.revision);
-    let options = by(&living, |host| &host.options_hash);
+    let revisions = by(&living, |host| host.revision.as_deref().unwrap_or_default());
+    let options = by(&living, |host| host.options_hash.as_deref().unwrap_or_default());
     let mut found = Vec::new();
     if revisions.len() > 1 {
         found.push(Finding::warning(
@@ -67,10 +69,10 @@ fn agreement(hosts: &[HostRecord], expiry: Duration, now: Timestamp) -> Vec<Find
         ));
     }
     let own = env!("CARGO_PKG_VERSION");
-    if revisions.len() == 1 && first.revision != own {
+    if let Some(revision) = first.revision.as_deref().filter(|revision| revisions.len() == 1 && *revision != own) {
         found.push(Finding::warning(
             CHECK,
-            format!("hosts run revision {}, this is {own}", first.revision),
+            format!("hosts run revision {revision}, this is {own}"),
             "ask with the revision that runs, or roll this one out",
         ));
     }
@@ -122,9 +124,9 @@ mod tests {
     fn host(name: &str, revision: &str, options: &str, heard_at: i64) -> HostRecord {
         HostRecord {
             host: name.to_owned(),
-            incarnation: "1".to_owned(),
-            revision: revision.to_owned(),
-            options_hash: options.to_owned(),
+            incarnation: Some("1".to_owned()),
+            revision: Some(revision.to_owned()),
+            options_hash: Some(options.to_owned()),
             stopped: false,
             written_at: Some(Timestamp::from_second(heard_at).unwrap()),
         }
