@@ -101,3 +101,11 @@ fn seed_1185765_wakes_a_host_that_reads_its_source_older_than_its_target() {
     replay(Scale::Tiny, 1_130_698);
     replay(Scale::Tiny, 1_185_765);
 }
+
+#[test]
+fn seed_100206_cuts_the_power_under_a_write_of_which_the_server_says_that_it_was_not_done() {
+    replay(Scale::Full, 100_206);
+    replay(Scale::Full, 100_310);
+    replay(Scale::Full, 100_960);
+    replay(Scale::Full, 101_106);
+}

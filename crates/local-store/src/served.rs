@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use feedmill_store_api::{
-    BatchOutcome, Container, Database, Document, DocumentId, FeedPage, FeedRange, FeedStart, Operation, PageRequest,
-    PartitionKey, PassingContainer, PassingDatabase, Query, QueryPage, ReadLevel, RequestCharge, Result, Scope,
-    Written,
+    Applied, BatchOutcome, Container, Database, Document, DocumentId, FeedPage, FeedRange, FeedStart, Operation,
+    PageRequest, PartitionKey, PassingContainer, PassingDatabase, Query, QueryPage, ReadLevel, RequestCharge, Result,
+    Scope, Written,
 };
 use futures::future::BoxFuture;
 
@@ -34,6 +34,10 @@ impl PassingDatabase for ServedDatabase {
 
 /// An answer, once everything that it may have been made from is safe.
 pub(crate) async fn safe<T>(storage: &dyn Storage, answer: Result<T>) -> Result<T> {
+    // Whoever does not know what became of a write shows nothing, and must not be told that it was not done.
+    if answer.as_ref().is_err_and(|error| error.applied() == Applied::Perhaps) {
+        return answer;
+    }
     if let Some(wait) = storage.shown() {
         finish(wait).await.map_err(|failure| unavailable(&failure))?;
     }

@@ -236,6 +236,23 @@ mod tests {
     }
 
     #[test]
+    fn a_server_does_not_say_of_a_write_that_may_have_survived_that_it_was_not_done() {
+        let (disk, key) = (SimulatedDisk::default(), PartitionKey::from("k"));
+        let [_, served] = containers(&disk);
+        let mut writing = write(&*served, &key, "d");
+        let batch = ["e", "f"].map(|id| Operation::Create {
+            id: DocumentId::new(id).unwrap(),
+            body: bytes::Bytes::from(format!(r#"{{"id":"{id}","k":"k"}}"#)),
+        });
+        let mut batching = served.batch(&key, batch.into());
+        assert!((&mut writing).now_or_never().is_none());
+        assert!((&mut batching).now_or_never().is_none());
+        disk.cut(2);
+        assert_eq!(writing.now_or_never(), Some(Some(Applied::Perhaps)));
+        assert_eq!(batching.now_or_never().unwrap().err().map(|error| error.applied()), Some(Applied::Perhaps));
+    }
+
+    #[test]
     fn whoever_is_served_is_shown_only_what_survives() {
         let (disk, key) = (SimulatedDisk::default(), PartitionKey::from("k"));
         let [writer, served] = containers(&disk);
