@@ -367,7 +367,7 @@ impl Fleet {
         if Protection::BackAtWork.holds()
             && let Some(owner) = self.view.lease(id).and_then(|stored| stored.lease.owned_by())
         {
-            self.expiry.back(&owner);
+            self.expiry.back(&owner, self.shared.clock.monotonic());
         }
     }
 
@@ -377,14 +377,15 @@ impl Fleet {
             return Ok(());
         }
         foreign::refuse(&self.view, self.shared.clock.now())?;
+        let now = self.shared.clock.monotonic();
         let mut owners = BTreeSet::new();
         for host in self.view.hosts().filter(|host| host.host != self.me.host) {
-            self.expiry.seen(&host.owner(), Some(&host.sign()));
+            self.expiry.seen(&host.owner(), Some(&host.sign()), now);
             owners.insert(host.owner());
         }
         for owner in self.view.leases().filter_map(|(_, stored)| stored.lease.owned_by()) {
             if owner != self.me && owners.insert(owner.clone()) {
-                self.expiry.seen(&owner, None);
+                self.expiry.seen(&owner, None, now);
             }
         }
         self.expiry.retain(&owners);
@@ -404,7 +405,7 @@ impl Fleet {
             let found = found.and_then(|found| Heartbeat::parse(&found.body));
             match found.filter(|found| found.owner() == suspect) {
                 Some(found) => {
-                    self.expiry.seen(&suspect, Some(&found.sign()));
+                    self.expiry.seen(&suspect, Some(&found.sign()), self.shared.clock.monotonic());
                     if self.expiry.suspects().contains(&suspect) {
                         self.expiry.confirm(&suspect);
                     }

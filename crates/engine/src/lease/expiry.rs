@@ -21,10 +21,12 @@ pub(crate) struct Expiry {
     owners: BTreeMap<Owner, Stillness>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stillness {
     /// The last sign seen: another one is a sign of life.
     sign: Option<String>,
+    /// When it was. What passed before, since whichever look, is no time in which it stood still.
+    since: Monotonic,
     stood: Duration,
     confirmed: bool,
 }
@@ -35,22 +37,22 @@ impl Expiry {
     }
 
     /// Begins to watch `owner`, or notes the sign it gave; `None` for an owner without any.
-    pub(crate) fn seen(&mut self, owner: &Owner, sign: Option<&str>) {
+    pub(crate) fn seen(&mut self, owner: &Owner, sign: Option<&str>, now: Monotonic) {
         match self.owners.get_mut(owner) {
             Some(stillness) if stillness.sign.as_deref() == sign => {}
             _ => {
                 let sign = sign.map(str::to_owned);
-                self.owners.insert(owner.clone(), Stillness { sign, ..Stillness::default() });
+                let stillness = Stillness { sign, since: now, stood: Duration::ZERO, confirmed: false };
+                self.owners.insert(owner.clone(), stillness);
             }
         }
     }
 
     /// Our own heartbeats succeed: the time since the last look counts.
     pub(crate) fn watch(&mut self, now: Monotonic) {
-        if let Some(since) = self.watched_to {
-            let step = now.since(since).min(self.step_max);
+        if let Some(watched_to) = self.watched_to {
             for stillness in self.owners.values_mut() {
-                stillness.stood += step;
+                stillness.stood += now.since(watched_to.max(stillness.since)).min(self.step_max);
             }
         }
         self.watched_to = Some(now);
@@ -84,8 +86,9 @@ impl Expiry {
     }
 
     /// A lease was written that has it for its owner: whoever counted as dead is back, and gets the whole time again.
-    pub(crate) fn back(&mut self, owner: &Owner) {
+    pub(crate) fn back(&mut self, owner: &Owner, now: Monotonic) {
         if let Some(stillness) = self.owners.get_mut(owner).filter(|stillness| stillness.confirmed) {
+            stillness.since = now;
             stillness.stood = Duration::ZERO;
             stillness.confirmed = false;
         }
@@ -97,9 +100,9 @@ impl Expiry {
 
     /// When the next owner will have stood still for long enough.
     pub(crate) fn due_at(&self) -> Option<Monotonic> {
-        let since = self.watched_to?;
+        let watched_to = self.watched_to?;
         let open = self.owners.values().filter(|stillness| !stillness.confirmed);
-        open.map(|stillness| since + self.after.saturating_sub(stillness.stood)).min()
+        open.map(|still| watched_to.max(still.since) + self.after.saturating_sub(still.stood)).min()
     }
 
     /// Forgets everybody else.
@@ -127,10 +130,10 @@ mod tests {
     #[test]
     fn an_owner_is_suspected_once_its_sign_stood_still_and_dead_once_that_is_confirmed() {
         let (mut expiry, b) = (expiry(), owner("1"));
-        expiry.seen(&b, Some("x"));
+        expiry.seen(&b, Some("x"), at(0));
         for second in [0, 3, 6] {
             expiry.watch(at(second));
-            expiry.seen(&b, Some("x"));
+            expiry.seen(&b, Some("x"), at(second));
         }
         assert_eq!(expiry.suspects(), []);
         assert_eq!(expiry.due_at(), Some(at(9)));
@@ -140,23 +143,23 @@ mod tests {
         expiry.confirm(&b);
         assert!(expiry.is_dead(&b));
         assert_eq!((expiry.suspects(), expiry.due_at()), (vec![], None));
-        expiry.seen(&b, Some("y"));
+        expiry.seen(&b, Some("y"), at(9));
         assert!(!expiry.is_dead(&b), "it came back");
     }
 
     #[test]
     fn who_counted_as_dead_and_has_a_lease_that_was_written_since_is_back() {
         let (mut expiry, dead) = (expiry(), owner("1"));
-        expiry.seen(&dead, Some("1"));
+        expiry.seen(&dead, Some("1"), at(0));
         expiry.watch(at(0));
         expiry.watch(at(6));
         // Who is only suspected is not confused by it.
-        expiry.back(&dead);
+        expiry.back(&dead, at(6));
         expiry.watch(at(9));
         assert_eq!(expiry.suspects(), std::slice::from_ref(&dead));
         expiry.confirm(&dead);
         assert!(expiry.is_dead(&dead));
-        expiry.back(&dead);
+        expiry.back(&dead, at(9));
         assert!(!expiry.is_dead(&dead) && expiry.suspects().is_empty());
         expiry.watch(at(15));
         expiry.watch(at(18));
@@ -167,16 +170,36 @@ mod tests {
     fn a_sign_of_life_begins_the_time_anew() {
         let (mut expiry, b) = (expiry(), owner("1"));
         for second in 0..100 {
-            expiry.seen(&b, Some(&(second / 5).to_string()));
+            expiry.seen(&b, Some(&(second / 5).to_string()), at(second));
             expiry.watch(at(second));
             assert_eq!(expiry.suspects(), []);
         }
     }
 
     #[test]
+    fn what_passed_before_a_sign_was_seen_does_not_count() {
+        let (mut expiry, old, new) = (expiry(), owner("1"), owner("2"));
+        expiry.seen(&old, Some("x"), at(0));
+        expiry.watch(at(0));
+        // Nobody looked in between.
+        expiry.seen(&new, Some("y"), at(4));
+        expiry.watch(at(6));
+        expiry.watch(at(9));
+        assert_eq!((expiry.suspects(), expiry.due_at()), (vec![old.clone()], Some(at(9))));
+        expiry.confirm(&old);
+        assert_eq!(expiry.due_at(), Some(at(13)));
+        // And of who is back.
+        expiry.back(&old, at(12));
+        expiry.watch(at(13));
+        assert_eq!((expiry.suspects(), expiry.due_at()), (vec![new.clone()], Some(at(13))));
+        expiry.confirm(&new);
+        assert_eq!(expiry.due_at(), Some(at(21)));
+    }
+
+    #[test]
     fn time_in_which_our_own_heartbeats_fail_does_not_count() {
         let (mut expiry, b) = (expiry(), owner("1"));
-        expiry.seen(&b, Some("x"));
+        expiry.seen(&b, Some("x"), at(0));
         expiry.watch(at(0));
         expiry.watch(at(5));
         expiry.look_away();
@@ -191,7 +214,7 @@ mod tests {
     #[test]
     fn a_stretch_in_which_we_were_frozen_counts_as_one_step() {
         let (mut expiry, b) = (expiry(), owner("1"));
-        expiry.seen(&b, Some("x"));
+        expiry.seen(&b, Some("x"), at(0));
         expiry.watch(at(0));
         expiry.watch(at(1000));
         assert_eq!(expiry.suspects(), []);
@@ -206,9 +229,9 @@ mod tests {
     #[test]
     fn two_lives_of_one_host_are_two_owners() {
         let (mut expiry, old, new) = (expiry(), owner("1"), owner("2"));
-        expiry.seen(&old, Some("x"));
+        expiry.seen(&old, Some("x"), at(0));
         for second in 0..=9 {
-            expiry.seen(&new, Some(&second.to_string()));
+            expiry.seen(&new, Some(&second.to_string()), at(second));
             expiry.watch(at(second));
         }
         assert_eq!(expiry.suspects().as_slice(), std::slice::from_ref(&old));
