@@ -26,8 +26,10 @@ fn a_post_to_very_many_is_served_by_every_host_and_what_goes_to_few_waits_for_th
     let Figures { alone, beside, by_host, again, in_flight_max, throttled, took } = &figures;
     assert!(*throttled > 0 && *took > Duration::from_secs(10), "the store has enough for everybody: {figures}");
     assert!(alone.len() >= 200 && beside.len() >= 200, "{figures}");
-    // The store has less than is asked for, and refuses everybody for the rest of each second.
+    // In the seconds in which the store gives less than is asked for it refuses everybody until they are over.
     assert!(percentile(beside, 99) <= 2 * percentile(alone, 99) + Duration::from_secs(1), "{figures}");
+    // But these are few: what is large leaves something of each second.
+    assert!(percentile(beside, 50) <= 2 * percentile(alone, 50), "{figures}");
     assert_eq!(by_host.values().sum::<usize>(), FOLLOWERS, "{figures}");
     // Each of the three has its share.
     assert!(by_host.len() == 3 && by_host.values().all(|items| *items > FOLLOWERS / 20), "{figures}");

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use feedmill_documents::containers::USER_FEED;
-use feedmill_store_api::RequestCharge;
+use bytes::Bytes;
+use feedmill_documents::containers::{PUBLIC_PROFILES, USER_FEED};
+use feedmill_store_api::{DocumentId, Operation, PartitionKey, ReadLevel, RequestCharge};
 use feedmill_testing::{Request, RequestKind, World};
 use feedmill_workload::generate::{Network, Options};
 use serde_json::json;
@@ -53,10 +54,14 @@ async fn post(followers: usize, fan_out_inline_max: usize) -> (Vec<Request>, f64
 #[tokio::test]
 async fn a_post_costs_what_its_items_cost_and_little_more() {
     const FEW: f64 = 60.0;
+    // The list of the followers, as a quorum read.
+    const FOLLOWER: f64 = 0.28;
     // From a thousand followers on it is judged by what their items cost.
     for (followers, fan_out_inline_max, rest_max) in [
         (0, 10_000, Some(FEW)),
         (10, 10_000, Some(FEW)),
+        (100, 10_000, Some(FEW + 100.0 * FOLLOWER)),
+        (300, 10_000, Some(FEW + 300.0 * FOLLOWER + 10.0)),
         (1_000, 10_000, None),
         (2_500, 10_000, None),
         (2_500, 1_250, None),
@@ -74,6 +79,43 @@ async fn a_post_costs_what_its_items_cost_and_little_more() {
         assert!(writes <= 1.02 * bare, "{context}");
         assert!(rest_units <= rest_max.unwrap_or(0.05 * writes), "{context}");
     }
+}
+
+/// Names are read where they are shown: `--nocapture` shows what both sides of that cost.
+#[tokio::test]
+async fn a_new_name_costs_its_own_write_however_many_see_it_and_a_point_read_where_it_is_shown() {
+    const FOLLOWERS: usize = 200;
+    let (mut world, processors) = (World::new().await, all(10_000));
+    let profile = |name: &str| json!({"id": "a", "userId": "a", "displayName": name, "bio": "short", "version": 1});
+    world.put(PUBLIC_PROFILES, profile("Ada")).await;
+    for number in 0..FOLLOWERS {
+        let (id, follower) = (format!("a:r{number}"), format!("r{number}"));
+        let edge =
+            json!({"id": id, "followeeId": "a", "followerId": follower, "createdAt": "2019-12-01T00:00:00.000Z"});
+        world.put("follows", edge).await;
+    }
+    for id in 0..5 {
+        let (id, at) = (id.to_string(), "2019-12-31T00:00:00.000Z");
+        let post = json!({"id": id, "postId": id, "authorId": "a", "createdAt": at, "status": "published"});
+        world.put("posts_v2", post).await;
+    }
+    for _ in 0..3 {
+        assert_eq!(world.deliver(&processors).await, [""; 0]);
+    }
+    assert_eq!(world.documents(USER_FEED).await.len(), 5 * FOLLOWERS);
+    let (written, before) = (world.written(), world.ledger.len());
+    let profiles = world.database().container(PUBLIC_PROFILES).await.unwrap();
+    let (key, id) = (PartitionKey::from("a"), DocumentId::new("a").unwrap());
+    let body = Bytes::from(profile("Ada Lovelace").to_string());
+    let renamed = profiles.write(&key, Operation::Replace { id: id.clone(), body, if_match: None }).await.unwrap();
+    assert_eq!(world.deliver(&processors).await, [""; 0]);
+    assert_eq!(world.ledger.len(), before, "nobody so much as reads it");
+    assert_eq!(world.written(), written);
+    let (_, shown) = profiles.read(&key, &id, &ReadLevel::Quorum).await.unwrap();
+    let items = world.bare_creates(USER_FEED).await.units();
+    let (renamed, shown) = (renamed.charge.units(), shown.units());
+    println!("{renamed:.2} for the name, {shown:.2} where it is shown; a name in the items: {:.0}", 2.0 * items);
+    assert!(renamed < 20.0 && shown <= 2.0 && 2.0 * items > 100.0 * renamed);
 }
 
 /// `--nocapture` shows what the replay read.

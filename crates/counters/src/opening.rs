@@ -46,7 +46,11 @@ impl Projection for Opening {
         std::future::ready(Ok(())).boxed()
     }
 
-    fn compute(&self, target: &Target, (): &(), _current: Option<&Document>) -> Result<Desired, String> {
+    fn compute(&self, target: &Target, (): &(), current: Option<&Document>) -> Result<Desired, String> {
+        if current.is_some_and(|current| current.parse::<Counter>().is_ok()) {
+            // Also for who repairs: it says more than nothing.
+            return Ok(Desired::Leave);
+        }
         let counter = Counter { name: target.name.clone(), value: 0 };
         let fields = Fields::of(&counter).map_err(|error| error.to_string())?;
         Ok(Desired::Document { fields, expires: Expiry::ContainerDefault, basis: self.for_nothing() })

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use feedmill_documents::containers::{AUTHOR_POSTS, COUNTERS, FOLLOWING, FOLLOWS, POST_REPLIES, REACTIONS};
 use feedmill_documents::id::join;
-use feedmill_engine::{Processor, StartFrom};
+use feedmill_engine::{Act, Processor, StartFrom};
 use feedmill_store_api::{
     Container, Database, Operation, PartitionKey, PassingContainer, PassingDatabase, Result, Written,
 };
-use feedmill_testing::World;
+use feedmill_testing::{Request, RequestKind, World};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
-use crate::{Options, processors};
+use crate::{Options, processors, rebuild};
 
 const GONE: &str = "2019-06-01T00:00:00.000Z";
 
@@ -130,6 +131,55 @@ async fn a_counter_that_is_made_late_does_not_count_what_has_changed_its_type() 
         container.write(&key, operation).await.unwrap();
     }
     assert_eq!(values(&world).await, expected(&[("p:likes", 1), ("p:wow", 0)]));
+}
+
+#[tokio::test]
+async fn a_rebuild_makes_a_counter_before_it_counts() {
+    let mut world = World::new().await;
+    world.put(REACTIONS, reaction("p", "a", "wow")).await;
+    for act in [Act::Settle, Act::Repair] {
+        let before = world.ledger.len();
+        rebuild(&Options::default(), "p", act, &world.operator(true)).await.unwrap();
+        assert_eq!(values(&world).await, expected(&[("p:wow", 1)]), "{act:?}");
+        let requests = world.ledger.since(before);
+        let is_write = |request: &&Request| request.kind == RequestKind::Write;
+        if act == Act::Settle {
+            let made = requests.iter().position(|request| is_write(&request)).unwrap();
+            let counted = requests.iter().rposition(|request| request.container == REACTIONS).unwrap();
+            assert!(made < counted && requests.iter().filter(is_write).count() == 2, "{requests:?}");
+        } else {
+            assert_eq!(requests.iter().filter(is_write).count(), 0, "what is right is left alone: {requests:?}");
+        }
+    }
+    // Whoever leaves the type is found, though it was counted by hand alone.
+    put(&mut world, REACTIONS, &[reaction("p", "a", "like")]).await;
+    assert_eq!(values(&world).await, expected(&[("p:likes", 1), ("p:wow", 0)]));
+}
+
+#[tokio::test]
+async fn a_counter_whose_document_has_expired_is_unknown_until_the_next_change_counts_it_right() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let mut world = World::new().await;
+    put(&mut world, REACTIONS, &[reaction("p", "a", "like"), reaction("p", "b", "like"), reaction("p", "c", "wow")])
+        .await;
+    world.clock.advance(91 * DAY);
+    assert_eq!(values(&world).await, expected(&[]));
+    // Unknown is not wrong.
+    let judged = rebuild(&Options::default(), "p", Act::Compare, &world.operator(true)).await.unwrap();
+    assert!(judged.differences.is_empty(), "{judged:?}");
+    // The type that is left says 0 or nothing, never what it was.
+    put(&mut world, REACTIONS, &[reaction("p", "c", "like")]).await;
+    assert_eq!(values(&world).await, expected(&[("p:likes", 3)]));
+    world.clock.advance(91 * DAY);
+    world.rewind();
+    assert_eq!(world.deliver(&all()).await, [""; 0]);
+    assert_eq!(values(&world).await, expected(&[("p:likes", 3)]));
+    // One that expires while its subject changes every day is there all the time.
+    for day in 0..100 {
+        world.clock.advance(DAY);
+        put(&mut world, REACTIONS, &[reaction("p", &format!("d{day}"), "like")]).await;
+        assert_eq!(values(&world).await, expected(&[("p:likes", 4 + day)]));
+    }
 }
 
 #[tokio::test]

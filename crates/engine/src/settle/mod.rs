@@ -11,6 +11,7 @@ mod envelope;
 mod eraser;
 mod metrics;
 mod options;
+mod pace;
 mod projection;
 mod reader;
 mod send;

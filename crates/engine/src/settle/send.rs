@@ -6,9 +6,10 @@ use feedmill_clock::Monotonic;
 use feedmill_store_api::limits::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX};
 use feedmill_store_api::{BatchOutcome, Error, ErrorKind, Operation, PartitionKey, RequestCharge};
 
+use super::pace::LARGE_WRITES;
 use super::reader::Reader;
 use super::settler::SettleError;
-use super::writer::Opened;
+use super::writer::{Opened, Writer};
 use crate::metrics;
 use crate::protection::Protection;
 
@@ -91,7 +92,11 @@ async fn request(
     let writer = reader.writer;
     let mut attempt = 0;
     loop {
-        let permit = writer.window().enter(reader.sends(part.len())).await;
+        let sent = reader.sends(part.len());
+        if sent >= LARGE_WRITES {
+            in_turn(writer, opened, part.len()).await;
+        }
+        let permit = writer.window().enter(sent).await;
         let sent_at = writer.clock().monotonic();
         if sent_at.since(read_at) > writer.options().settle_max && Protection::SettleMax.holds() {
             return Ok(Sent::Late);
@@ -102,7 +107,8 @@ async fn request(
             return Err(Error::new(ErrorKind::Unavailable, text).into());
         }
         let outcome = once(opened, key, part).await;
-        let took = writer.clock().monotonic().since(sent_at);
+        let now = writer.clock().monotonic();
+        let took = now.since(sent_at);
         let failure = match &outcome {
             Ok(_) => None,
             Err((_, error)) => Some(error.kind()),
@@ -110,6 +116,7 @@ async fn request(
         writer.window().leave(permit, took, failure);
         let (index, error) = match outcome {
             Ok(charge) => {
+                opened.pace.accepted(now, part.len(), charge);
                 reader.record(opened.container.name(), |tally| tally.writes += charge);
                 return Ok(Sent::Committed);
             }
@@ -122,7 +129,10 @@ async fn request(
                 return Err(SettleError::Invalid(format!("write {id} into {}: {error}", opened.container.name())));
             }
             // The store's own word on when to come back; it does not use up attempts.
-            ErrorKind::Throttled { after } => after + writer.entropy().jitter(BACKOFF_MIN),
+            ErrorKind::Throttled { after } => {
+                opened.pace.refused(now);
+                after + writer.entropy().jitter(BACKOFF_MIN)
+            }
             ErrorKind::Unavailable if attempt + 1 < ATTEMPTS_MAX => {
                 attempt += 1;
                 writer.entropy().jitter(BACKOFF_MIN * 2_u32.pow(attempt))
@@ -130,6 +140,18 @@ async fn request(
             _ => return Err(error.into()),
         };
         metrics::retried(error.kind());
+        writer.clock().sleep(wait).await;
+    }
+}
+
+/// Waits until it is the turn of a large delivery's next writes.
+async fn in_turn(writer: &Writer, opened: &Opened, writes: usize) {
+    let Some(turn) = opened.pace.turn(writer.clock().monotonic(), writes) else { return };
+    loop {
+        let wait = opened.pace.wait(writer.clock().monotonic(), turn);
+        if wait.is_zero() {
+            return;
+        }
         writer.clock().sleep(wait).await;
     }
 }

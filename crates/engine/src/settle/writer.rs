@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use super::eraser::Eraser;
 use super::metrics;
 use super::options::Options;
+use super::pace::Pace;
 use super::settler::Settler;
 use super::tally::Tally;
 use super::window::Window;
@@ -36,6 +37,7 @@ pub(super) struct Opened {
     /// Whether a target that is created straight away is likely not to be there. A guess that costs requests when it
     /// is wrong, never correctness.
     absence_expected: AtomicBool,
+    pub(super) pace: Pace,
 }
 
 impl Writer {
@@ -108,7 +110,7 @@ impl Writer {
             return Ok(Arc::clone(opened));
         }
         let container = self.0.database.container(name).await?;
-        let opened = Arc::new(Opened { container, absence_expected: AtomicBool::new(true) });
+        let opened = Arc::new(Opened { container, absence_expected: AtomicBool::new(true), pace: Pace::default() });
         Ok(Arc::clone(self.0.open.write().entry(name.to_owned()).or_insert(opened)))
     }
 }
