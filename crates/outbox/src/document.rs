@@ -1,8 +1,12 @@
 //! An event as the document it is: pure.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use feedmill_store_api::{DocumentId, PartitionKey};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::Route;
 use crate::route::Piece;
@@ -32,40 +36,65 @@ pub(crate) enum Unfit {
     Id(String),
 }
 
+/// A payload's fields, each value as it is written there: most of them are none of our business.
+#[derive(Deserialize, Serialize)]
+#[serde(transparent)]
+struct Fields<'a>(#[serde(borrow)] BTreeMap<Name<'a>, &'a RawValue>);
+
+#[derive(Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A string, borrowed where the payload has it without an escape.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Fields<'a> {
+    fn get<T: Deserialize<'a>>(&self, field: &str) -> Option<T> {
+        let value: &'a RawValue = self.0.get(&Name(field.into()))?;
+        serde_json::from_str(value.get()).ok()
+    }
+
+    fn text(&self, field: &str) -> Result<Cow<'a, str>, Unfit> {
+        let found = self.get::<Text<'a>>(field).filter(|Text(text)| !text.is_empty());
+        let Text(text) =
+            found.ok_or_else(|| Unfit::Field { field: field.to_owned(), expected: "a string that is not empty" })?;
+        Ok(text)
+    }
+}
+
 /// The document of a payload. `tombstone_ttl_seconds`: the `ttl` of one that is withdrawn (`deletedAt`).
 pub(crate) fn prepare(route: &Route, payload: &str, tombstone_ttl_seconds: u32) -> Result<Prepared, Unfit> {
-    let mut fields: Map<String, Value> =
-        serde_json::from_str(payload).map_err(|error| Unfit::Payload(error.to_string()))?;
-    let key = text(&fields, &route.key_field)?.to_owned();
-    let version = fields.get(&route.version_field).and_then(Value::as_i64).filter(|version| *version > 0);
+    let unfit = |error: serde_json::Error| Unfit::Payload(error.to_string());
+    let mut fields: Fields<'_> = serde_json::from_str(payload).map_err(unfit)?;
+    let key = fields.text(&route.key_field)?.into_owned();
+    let version = fields.get::<i64>(&route.version_field).filter(|version| *version > 0);
     let version = version
         .ok_or_else(|| Unfit::Field { field: route.version_field.clone(), expected: "a whole number above 0" })?;
     for (field, max) in &route.characters_max {
-        let found = fields.get(field).and_then(Value::as_str).map_or(0, |text| text.chars().count());
+        let found = fields.get::<Text<'_>>(field).map_or(0, |Text(text)| text.chars().count());
         if found > *max as usize {
             return Err(Unfit::TooLong { field: field.clone(), found, max: *max });
         }
     }
     let id = id(route, &fields)?;
-    fields.insert("id".to_owned(), Value::from(id.as_str()));
-    if fields.get("deletedAt").is_some_and(|time| !time.is_null()) {
-        fields.insert("ttl".to_owned(), Value::from(tombstone_ttl_seconds));
+    let (id_value, ttl) =
+        (to_raw_value(id.as_str()).map_err(unfit)?, to_raw_value(&tombstone_ttl_seconds).map_err(unfit)?);
+    fields.0.insert(Name("id".into()), &id_value);
+    if fields.0.get(&Name("deletedAt".into())).is_some_and(|time| time.get() != "null") {
+        fields.0.insert(Name("ttl".into()), &ttl);
     }
-    let body = serde_json::to_vec(&fields).map_err(|error| Unfit::Payload(error.to_string()))?;
+    let body = serde_json::to_vec(&fields).map_err(unfit)?;
     Ok(Prepared { container: route.container.clone(), key: key.into(), id, version, body: body.into() })
 }
 
-fn text<'a>(fields: &'a Map<String, Value>, field: &str) -> Result<&'a str, Unfit> {
-    let found = fields.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
-    found.ok_or_else(|| Unfit::Field { field: field.to_owned(), expected: "a string that is not empty" })
-}
-
-fn id(route: &Route, fields: &Map<String, Value>) -> Result<DocumentId, Unfit> {
+fn id(route: &Route, fields: &Fields<'_>) -> Result<DocumentId, Unfit> {
     let mut id = String::new();
     for piece in route.pieces().unwrap_or_default() {
         match piece {
             Piece::Text(constant) => id.push_str(constant),
-            Piece::Field(field) => escape(text(fields, field)?, &mut id),
+            Piece::Field(field) => escape(&fields.text(field)?, &mut id),
         }
     }
     DocumentId::new(id).map_err(|error| Unfit::Id(error.to_string()))
@@ -88,6 +117,8 @@ fn escape(part: &str, into: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::route;
 

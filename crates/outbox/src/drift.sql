@@ -9,6 +9,7 @@ UNION ALL
 SELECT 'column ' || name || '.' || attname,
        format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' not null' ELSE '' END
            || coalesce(' default ' || pg_get_expr(adbin, adrelid), '') || CASE WHEN attidentity <> '' THEN ' identity' ELSE '' END
+           || coalesce((SELECT ' collate ' || collname FROM pg_collation WHERE oid = attcollation AND collname <> 'default'), '')
 FROM tables JOIN pg_attribute ON attrelid = tables.oid AND attnum > 0 AND NOT attisdropped
     LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 UNION ALL

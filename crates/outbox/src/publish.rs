@@ -39,7 +39,7 @@ impl Publisher {
         Self { database, clock, options, containers: Mutex::default() }
     }
 
-    /// `events` stand in the order of their lanes. Takes at most `publish_max`; what is not written by then is deferred.
+    /// Each lane's `events` stand in order. Takes at most `publish_max`; what is not written by then is deferred.
     pub(crate) async fn publish(&self, events: &[Event]) -> Published {
         let deadline = self.clock.monotonic() + self.options.publish_max;
         let prepared: Vec<_> = events.iter().map(|event| self.prepare(event)).collect();

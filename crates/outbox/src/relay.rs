@@ -1,5 +1,6 @@
 //! The loop: claim, publish, mark.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -272,23 +273,33 @@ enum Turn {
     Drained,
 }
 
+/// Counted first: a metric is looked up by its labels, and a batch has few of them.
 fn report(events: &[Event], published: &Published) {
+    let mut counted: BTreeMap<(&'static str, Option<&'static str>, &str), u64> = BTreeMap::new();
+    let lag = ::metrics::histogram!(metrics::LAG);
     for (event, verdict) in events.iter().zip(&published.verdicts) {
         let Some(verdict) = verdict else { continue };
-        let topic = event.topic.clone();
+        let mut count = |metric, outcome| *counted.entry((metric, outcome, &event.topic)).or_default() += 1;
         match verdict {
             Verdict::Landed { written } => {
-                let outcome = if *written { "written" } else { "superseded" };
-                ::metrics::counter!(metrics::RELAYED, "topic" => topic, "outcome" => outcome).increment(1);
-                ::metrics::histogram!(metrics::LAG).record(event.age_seconds);
+                count(metrics::RELAYED, Some(if *written { "written" } else { "superseded" }));
+                lag.record(event.age_seconds);
             }
             Verdict::Failed(_) => {
+                count(metrics::FAILED, None);
                 if event.retry_count >= event.max_retries {
-                    ::metrics::counter!(metrics::DEAD, "topic" => topic.clone()).increment(1);
+                    count(metrics::DEAD, None);
                 }
-                ::metrics::counter!(metrics::FAILED, "topic" => topic).increment(1);
             }
-            Verdict::Deferred { .. } => ::metrics::counter!(metrics::DEFERRED, "topic" => topic).increment(1),
+            Verdict::Deferred { .. } => count(metrics::DEFERRED, None),
         }
+    }
+    for ((metric, outcome, topic), count) in counted {
+        let topic = topic.to_owned();
+        match outcome {
+            Some(outcome) => ::metrics::counter!(metric, "topic" => topic, "outcome" => outcome),
+            None => ::metrics::counter!(metric, "topic" => topic),
+        }
+        .increment(count);
     }
 }

@@ -10,7 +10,7 @@ use crate::{Error, Lifetime, Outbox, Progress, Relay, Summary, gauges};
 
 /// The relays of one process, as many as `relays` says: while one waits for the store, another claims.
 ///
-/// They need no more of each other than relays in different processes do.
+/// Keys are dealt out among them; of relays in other processes they know nothing but what these have locked.
 pub struct Relays {
     outbox: Outbox,
     relays: Vec<Relay>,

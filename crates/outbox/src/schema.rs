@@ -7,12 +7,13 @@ use crate::Error;
 use crate::error::Attempted;
 
 /// Forward only: a file that has been released never changes; what is wrong is put right by the next one.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "canon", include_str!("../migrations/0001_canon.sql")),
     (2, "outbox", include_str!("../migrations/0002_outbox.sql")),
     (3, "access", include_str!("../migrations/0003_access.sql")),
     (4, "strays", include_str!("../migrations/0004_strays.sql")),
     (5, "mirror", include_str!("../migrations/0005_mirror.sql")),
+    (6, "bytes", include_str!("../migrations/0006_bytes.sql")),
 ];
 
 /// A migration that was applied now.

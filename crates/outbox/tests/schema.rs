@@ -16,6 +16,7 @@ async fn whatever_was_changed_by_hand_is_reported() {
     for (change, object) in [
         ("ALTER TABLE posts ADD COLUMN mood text", "column posts.mood"),
         ("ALTER TABLE posts ALTER body DROP NOT NULL", "column posts.body"),
+        ("ALTER TABLE outbox ALTER topic TYPE text COLLATE \"default\"", "column outbox.topic"),
         ("ALTER TABLE follows DROP CONSTRAINT no_self_follow", "constraint follows.no_self_follow"),
         ("DROP INDEX outbox_waiting", "index outbox.outbox_waiting"),
         ("ALTER TABLE posts DISABLE TRIGGER emit", "trigger posts.emit"),
