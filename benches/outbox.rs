@@ -19,7 +19,7 @@ use feedmill_outbox::{Lifetime, Options, Outbox, PgPool, Relays, Summary};
 use feedmill_store_api::Database;
 use feedmill_test_servers::Postgres;
 use serde_json::{Value, json};
-use sqlx::Row;
+use sqlx::{Connection, Row};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -208,8 +208,9 @@ async fn drain_by_sql(pool: &PgPool, options: &Options) -> Result<Summary, Failu
     for _ in 0..options.relays {
         let (pool, rows) = (pool.clone(), i64::from(options.batch_rows_max));
         tasks.spawn(async move {
+            let mut connection = pool.acquire().await?;
             loop {
-                let mut claim = pool
+                let mut claim = connection
                     .begin_with(
                         "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL synchronous_commit = off",
                     )

@@ -22,8 +22,8 @@ const ADDRESS: Address = Address {
 /// Connections to the canonical database; to an outbox in it, see [`outbox`].
 pub(crate) async fn connect(settings: &Settings) -> Result<PgPool> {
     let url = ADDRESS.read(&settings.postgres.url_file)?;
-    // A relay that waits for a connection of another would wait for its own claim to end. One more measures.
-    let connections_max = settings.postgres.connections_max.max(2 * settings.outbox.relays + 1);
+    // Each relay listens on one for as long as it runs; its claims have their own.
+    let connections_max = settings.postgres.connections_max.max(settings.outbox.relays + 2);
     Ok(feedmill_outbox::connect(url.expose_secret(), connections_max).await?)
 }
 

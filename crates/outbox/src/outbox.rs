@@ -10,6 +10,9 @@ use crate::error::Attempted;
 use crate::table::Table;
 use crate::{Error, Options};
 
+/// How long to wait for a connection.
+const ACQUIRE_MAX: Duration = Duration::from_secs(10);
+
 /// An outbox table that was found to be as the options say. Clones share the connections.
 ///
 /// Operators' functions are methods of it (`operators.rs`, `status.rs`, `retention.rs`, `snapshot.rs`).
@@ -36,29 +39,34 @@ impl Outbox {
     /// Begins a transaction, in a task of its own: a BEGIN that is abandoned before its answer leaves its connection in a
     /// transaction that sqlx 0.9 knows nothing of, and the pool gives it to the next.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        self.begin_with("BEGIN".to_owned()).await
+        begin_with(&self.pool, "BEGIN".to_owned()).await
     }
 
-    /// Begins a transaction, with a savepoint `claim` at its beginning, that the server ends, with its connection, once it
-    /// stands still for so long.
+    /// A pool of one connection, for the claims of one relay: what has been prepared and read there stays at hand, where a
+    /// pool of many would go from one to the next. It is not asked whether it still lives, because a claim finds out.
+    pub(crate) fn claims(&self) -> PgPool {
+        let one = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_MAX).test_before_acquire(false);
+        one.connect_lazy_with(self.pool.connect_options().as_ref().clone())
+    }
+
+    /// Begins a transaction on [`Self::claims`], with a savepoint `claim` at its beginning, that the server ends, with its
+    /// connection, once it stands still for so long.
     ///
     /// Its statements look at a few rows through indexes, whatever waits. So they are planned once and never compiled: both
     /// would take longer than they do. And the commit does not wait for the disk: marks that a crash of the server takes back
     /// are events that are relayed again.
-    pub(crate) async fn begin_claim(&self, idle_max: Duration) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    pub(crate) async fn begin_claim(
+        &self,
+        claims: &PgPool,
+        idle_max: Duration,
+    ) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         let idle_max = idle_max.as_millis();
-        self.begin_with(format!(
+        let statements = format!(
             "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; SET LOCAL jit = off;
              SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = {idle_max};
              SAVEPOINT claim"
-        ))
-        .await
-    }
-
-    async fn begin_with(&self, statement: String) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        let pool = self.pool.clone();
-        let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statement)).await }).await;
-        begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        );
+        begin_with(claims, statements).await
     }
 
     /// The clock's time as PostgreSQL's `to_timestamp` takes it.
@@ -67,7 +75,13 @@ impl Outbox {
     }
 }
 
-/// Connections to a database that answers now. A relay holds one for its claim and one to listen.
+async fn begin_with(pool: &PgPool, statements: String) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statements)).await }).await;
+    begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+/// Connections to a database that answers now. A relay holds one of them to listen, and has one more for its claims.
 ///
 /// No error says any of `url`, which may have a password in it.
 pub async fn connect(url: &str, connections_max: u32) -> Result<PgPool, Error> {
@@ -77,7 +91,7 @@ pub async fn connect(url: &str, connections_max: u32) -> Result<PgPool, Error> {
     // The pool would try again until its time is up, and say nothing but that.
     let tried = options.connect().await.attempted(attempt)?;
     tried.close().await.attempted(attempt)?;
-    let pool = PgPoolOptions::new().max_connections(connections_max).acquire_timeout(Duration::from_secs(10));
+    let pool = PgPoolOptions::new().max_connections(connections_max).acquire_timeout(ACQUIRE_MAX);
     Ok(pool.connect_lazy_with(options))
 }
 

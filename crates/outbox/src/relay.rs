@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use feedmill_clock::{Entropy, Monotonic};
 use feedmill_store_api::Database;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::{Claim, Event, OneOf};
@@ -37,6 +37,8 @@ pub struct Relay {
     outbox: Outbox,
     publisher: Publisher,
     entropy: Entropy,
+    /// Its own connection.
+    claims: PgPool,
     claim: Claim,
     mark: Mark,
     first_waits: String,
@@ -51,7 +53,7 @@ impl Relay {
     pub(crate) fn one_of(one_of: OneOf, outbox: Outbox, database: Arc<dyn Database>, entropy: Entropy) -> Self {
         let (table, options) = (&outbox.table, &outbox.options);
         let claim = Claim::new(table, options.on_dead, one_of);
-        let mark = Mark::new(table);
+        let (claims, mark) = (outbox.claims(), Mark::new(table));
         let publisher = Publisher::new(database, outbox.clock.clone(), options.clone());
         let first_waits = format!(
             "SELECT EXISTS (SELECT FROM {name} AS o
@@ -71,7 +73,7 @@ impl Relay {
                 crate::OnDead::Pass => format!("AND NOT ({})", table.dead("e")),
             },
         );
-        Self { outbox, publisher, entropy, claim, mark, first_waits, progress: Progress::default() }
+        Self { outbox, publisher, entropy, claims, claim, mark, first_waits, progress: Progress::default() }
     }
 
     pub fn progress(&self) -> Progress {
@@ -163,7 +165,7 @@ impl Relay {
     async fn batch(&self, outages: u32) -> Result<(Step, Spent), Error> {
         let (clock, options) = (&self.outbox.clock, &self.outbox.options);
         let begun = clock.monotonic();
-        let begin = self.outbox.begin_claim(options.publish_max + CLAIM_GRACE);
+        let begin = self.outbox.begin_claim(&self.claims, options.publish_max + CLAIM_GRACE);
         let mut claim = begin.await.attempted(|| "begin a claim".to_owned())?;
         let events = self.claim.take(&mut claim, self.outbox.now_seconds(), options.batch_rows_max).await?;
         let claimed = clock.monotonic();

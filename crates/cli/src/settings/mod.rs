@@ -67,7 +67,7 @@ impl Default for HostOptions {
 pub(crate) struct PostgresOptions {
     /// File that holds the database's address. Default `none`: FEEDMILL_POSTGRES_URL has it, which counts before the file.
     pub(crate) url_file: String,
-    /// Connections at most. Default 8; never fewer than the relays need.
+    /// Connections at most, besides one of each relay for its claims. Default 8; never fewer than the relays need.
     pub(crate) connections_max: u32,
 }
 
