@@ -10,6 +10,7 @@
 //! others, as they would on two machines. `-- shared` or `-- apart` measures one of the two.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use feedmill_benches::{DiscardingDatabase, bind_family, cpu_seconds, cpu_seconds_of_family};
 use feedmill_clock::{Clock, Entropy, SystemClock};
@@ -112,7 +113,7 @@ async fn measure(server: &Postgres, processors: &str) -> Result<Vec<Value>, Fail
             }
             let spent = stored.summary.spent;
             let whole = f64::from(relays) * stored.seconds;
-            let part = |time: std::time::Duration| 100.0 * time.as_secs_f64() / whole;
+            let part = |time: Duration| 100.0 * time.as_secs_f64() / whole;
             let (claiming, writing, marking) = (part(spent.claiming), part(spent.writing), part(spent.marking));
             let of_ceiling = |drained: &Drained| 100.0 * drained.per_second() / sql.per_second();
             let ([sql_server, sql_client], [stored_server, stored_relay]) = (sql.cpu_us(), stored.cpu_us());
@@ -175,6 +176,8 @@ async fn timed(
     let began = SystemClock.monotonic();
     let summary = draining.await?;
     drained.seconds += SystemClock.monotonic().since(began).as_secs_f64();
+    // A process of the server that is just ending would be counted neither among its children nor with those that have ended.
+    SystemClock.sleep(Duration::from_millis(200)).await;
     let (server_after, own_after) = used().ok_or("the processes' times are in /proc")?;
     let left: i64 =
         sqlx::query_scalar("SELECT count(*) FROM outbox WHERE processed_at IS NULL").fetch_one(pool).await?;
