@@ -7,7 +7,8 @@ use std::thread;
 use feedmill_simulation::{Mutant, Run, Scale, Sink};
 
 /// Rules are switched off here that are missed within so many seeds.
-const CHEAP_SEEDS_MAX: u64 = 1_000;
+const CHEAP_TINY_MAX: u64 = 1_000;
+const CHEAP_FULL_MAX: u64 = 200;
 /// The cores of a runner of CI.
 const THREADS: usize = 2;
 
@@ -53,10 +54,17 @@ fn full_worlds_end_as_their_sources_say() {
     play(Scale::Full, 200);
 }
 
+#[test]
+fn worlds_about_one_thing_end_as_their_sources_say() {
+    play(Scale::Opening, 50);
+    play(Scale::Return, 50);
+}
+
 /// The whole table is measured by `feedmill-simulation --mutants`; these are noticed early.
 #[test]
 fn a_rule_that_is_switched_off_is_noticed() {
-    let cheap: Vec<_> = Mutant::ALL.into_iter().filter(|mutant| mutant.seeds_max <= CHEAP_SEEDS_MAX).collect();
+    let max = |scale| if scale == Scale::Tiny { CHEAP_TINY_MAX } else { CHEAP_FULL_MAX };
+    let cheap: Vec<_> = Mutant::ALL.into_iter().filter(|mutant| mutant.seeds_max <= max(mutant.scale)).collect();
     assert!(cheap.len() >= 5, "only {cheap:?}");
     for mutant in cheap {
         let noticed = (0..mutant.seeds_max).any(|seed| Run::of(mutant, seed).play().is_err());
@@ -108,4 +116,11 @@ fn seed_100206_cuts_the_power_under_a_write_of_which_the_server_says_that_it_was
     replay(Scale::Full, 100_310);
     replay(Scale::Full, 100_960);
     replay(Scale::Full, 101_106);
+}
+
+#[test]
+fn seed_354_counts_what_passed_before_a_host_was_seen_as_time_in_which_it_stood_still() {
+    for seed in [179, 354, 518] {
+        replay(Scale::Return, seed);
+    }
 }
