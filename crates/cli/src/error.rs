@@ -94,7 +94,16 @@ impl From<AdminError> for Failure {
 
 impl From<TracingError> for Failure {
     fn from(error: TracingError) -> Self {
-        Self::misuse(error, "such as --set telemetry.log_filter=info or =warn,feedmill_engine=debug")
+        let hint = match &error {
+            TracingError::Endpoint { .. } | TracingError::Scheme { .. } => {
+                "such as --set telemetry.traces_endpoint=http://127.0.0.1:4318"
+            }
+            TracingError::Ratio { .. } => "such as --set telemetry.traces_ratio=0.01",
+            TracingError::Filter { .. } | TracingError::Installed => {
+                "such as --set telemetry.log_filter=info or =warn,feedmill_engine=debug"
+            }
+        };
+        Self::misuse(error, hint)
     }
 }
 

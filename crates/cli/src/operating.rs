@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use feedmill_clock::{Entropy, SystemClock};
-use feedmill_engine::{LeaseRecord, Operator};
+use feedmill_engine::{DeadLetters, LeaseRecord, Operator};
 
 use crate::error::{Failure, Result};
 use crate::settings::Settings;
@@ -9,13 +9,23 @@ use crate::{store, wiring};
 
 /// The leases of all processors in the store of the settings.
 pub(crate) async fn operator(settings: &Settings) -> Result<Operator> {
+    Ok(open(settings).await?.0)
+}
+
+/// The same, and the dead letters.
+pub(crate) async fn open(settings: &Settings) -> Result<(Operator, DeadLetters)> {
     let clock = Arc::new(SystemClock);
     let database = store::open_existing(settings, clock.clone()).await?.database;
     let entropy = Entropy::from_os()
         .map_err(|error| Failure::failed(anyhow::Error::new(error).context("read chance"), "is /dev/urandom there?"))?;
-    Operator::open(database, clock, entropy, &settings.engine, wiring::feeds(settings))
+    let missing = "`feedmill run --data-dir DIR` makes what is missing";
+    let letters = DeadLetters::open(&*database, &settings.engine, clock.clone(), entropy.clone())
         .await
-        .map_err(|error| Failure::failed(error, "`feedmill run --data-dir DIR` makes what is missing"))
+        .map_err(|error| Failure::failed(error, missing))?;
+    let operator = Operator::open(database, clock, entropy, &settings.engine, wiring::feeds(settings))
+        .await
+        .map_err(|error| Failure::failed(error, missing))?;
+    Ok((operator, letters))
 }
 
 /// A processor there is, or which ones there are.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use feedmill_clock::{Clock, Entropy, SystemClock};
 use feedmill_engine::{Engine, Lifetime, Summary};
-use feedmill_telemetry::{Admin, Metrics, Probes, log_panics, start_tracing};
+use feedmill_telemetry::{Admin, Metrics, Probes, Traces, log_panics, start_tracing};
 use futures::future::BoxFuture;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -29,6 +29,7 @@ pub(crate) struct Running {
     metrics: Option<Metrics>,
     /// The admin endpoint answers as long as this lives.
     _admin: DropGuard,
+    _traces: Traces,
 }
 
 impl Running {
@@ -36,7 +37,7 @@ impl Running {
         let screen = Screen::new();
         // Before anything is said: whoever heard of us may stop us.
         let stop = stop_on_signals()?;
-        start_tracing(&settings.telemetry, screen.log_writer())?;
+        let traces = start_tracing(&settings.telemetry, screen.log_writer())?;
         log_panics();
         let entropy = Entropy::from_os().map_err(|error| {
             Failure::failed(anyhow::Error::new(error).context("read chance"), "is /dev/urandom there?")
@@ -50,7 +51,7 @@ impl Running {
             }
             None => None,
         };
-        Ok(Self { clock, entropy, screen, stop, probes, metrics, _admin: admin.drop_guard() })
+        Ok(Self { clock, entropy, screen, stop, probes, metrics, _admin: admin.drop_guard(), _traces: traces })
     }
 
     /// The readiness probe says yes as long as `work` lasts, which is no longer than the store does.

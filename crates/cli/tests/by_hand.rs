@@ -121,12 +121,22 @@ fn a_dead_letter_is_listed_shown_replayed_after_a_fix_and_dropped() {
     assert!(letter["error"].as_str().unwrap().contains("field `muted`"), "{letter}");
     let id = letter["id"].as_str().unwrap();
     assert!(store.run(&["dead-letters", "show", id]).succeeded().contains("\"muted\": \"perhaps\""));
+    let counted = |store: &Store| {
+        let status = lines(&store.run(&["status", "--json"]).succeeded());
+        status
+            .iter()
+            .filter(|entry| entry["processor"] == letter["processor"])
+            .map(|one| one["deadLetters"].clone())
+            .max_by_key(Value::as_u64)
+    };
+    assert_eq!(counted(&store), Some(json!(1)));
     store.run(&["dead-letters", "replay", id]).failed(1);
     assert_eq!(store.export("userFeed").len(), 0);
 
     store.import("follows", &[edge]);
     store.run(&["dead-letters", "replay"]).succeeded();
     assert_eq!(list(&[]), [json!(null); 0]);
+    assert_eq!(counted(&store), Some(json!(0)));
     assert_eq!(list(&["--state", "closed", "--processor", "user-feed"]).len(), 1);
     let feed = store.export("userFeed");
     assert_eq!(feed.iter().map(|item| item["id"].as_str().unwrap()).collect::<Vec<_>>(), ["r:p"]);

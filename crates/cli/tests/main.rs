@@ -29,5 +29,6 @@ mod sdks;
 mod secrets;
 mod served_kill;
 mod support;
+mod traces;
 mod workers;
 mod workers_in_trouble;

@@ -142,6 +142,11 @@ fn four_workers_end_in_the_documents_of_one_though_one_is_killed_and_one_is_froz
     // It goes on in the middle of what it was doing, with leases that others have by now.
     fleet.signal(1, Signal::CONT);
     fleet.import("posts_v2", &posts[posts.len() / 2..]);
+    wait("status tells how fast it goes and what it costs", || {
+        let status = lines(&fleet.run(&["status", "--json"]).succeeded());
+        let goes = |figure: &str| status.iter().any(|entry| entry[figure].as_u64() > Some(0));
+        goes("changesPerHour") && goes("requestUnitsPerHour")
+    });
 
     for container in SOURCES {
         let (found, expected) = (comparable(&fleet.export(container)), comparable(&undisturbed.export(container)));

@@ -7,6 +7,7 @@ use feedmill_clock::{Clock, Monotonic};
 use feedmill_store_api::{FeedRange, RequestCharge};
 use parking_lot::{Mutex, RwLock};
 
+use crate::fleet::Pace;
 use crate::lease::Portion;
 use crate::metrics::{self, Labels};
 use crate::worker::RangeState;
@@ -93,6 +94,7 @@ impl Status {
             for group in self.ranges.read().chunk_by(|a, b| a.order().0 == b.order().0 && a.order().1 == b.order().1) {
                 report_lag(group, self.clock.now().as_second());
             }
+            self.writer.report_requests();
             self.clock.sleep(REPORT_INTERVAL).await;
         }
     }
@@ -125,14 +127,16 @@ fn hangs(ranges: &[Arc<Gauge>], now: Monotonic, limit: Duration) -> Option<(Stri
 
 /// Of the ranges of one processor and source.
 fn report_lag(ranges: &[Arc<Gauge>], now_seconds: i64) {
-    let (mut seconds, mut changes) = (None, Some(0));
+    let (mut seconds, mut changes, mut waiting) = (None, Some(0), 0);
     for gauge in ranges {
         let inner = gauge.inner.lock();
+        waiting += inner.waiting;
         seconds = [seconds, inner.lag_seconds(now_seconds)].into_iter().flatten().reduce(f64::max);
         changes = changes.zip(inner.lag_changes(&gauge.portion)).map(|(sum, more): (u64, u64)| sum + more);
     }
     if let Some(gauge) = ranges.first() {
         gauge.labels.lag(seconds, changes);
+        gauge.labels.waiting(waiting);
     }
 }
 
@@ -162,7 +166,32 @@ struct Inner {
     unwritten_since: Option<Monotonic>,
     /// When the worker's loop last went round.
     turned: Option<Monotonic>,
+    /// Changes that are read and not settled.
+    waiting: usize,
     rate: Rate,
+    /// Attempts at deliveries that failed.
+    failures: u64,
+    /// Of charge in hundredths and of failures, as far as [`Gauge::pace`] has counted them.
+    spending: Counted,
+    failing: Counted,
+}
+
+/// What grows elsewhere, and how fast.
+struct Counted {
+    so_far: u64,
+    rate: Rate,
+}
+
+impl Counted {
+    fn new(now: Monotonic) -> Self {
+        Self { so_far: 0, rate: Rate::new(now) }
+    }
+
+    fn per_second(&mut self, total: u64, now: Monotonic) -> f64 {
+        self.rate.count(total.saturating_sub(self.so_far), now);
+        self.so_far = total;
+        self.rate.per_second(now)
+    }
 }
 
 impl Gauge {
@@ -179,7 +208,11 @@ impl Gauge {
             position: None,
             unwritten_since: None,
             turned: None,
+            waiting: 0,
             rate: Rate::new(now),
+            failures: 0,
+            spending: Counted::new(now),
+            failing: Counted::new(now),
         };
         Self {
             processor: processor.to_owned(),
@@ -258,9 +291,11 @@ impl Gauge {
         self.charge(charge);
     }
 
-    /// The worker's loop went round; `None`: there is no loop now.
-    pub(crate) fn stands(&self, turned: Option<Monotonic>) {
-        self.inner.lock().turned = turned;
+    /// The worker's loop went round, with so many changes read and not settled; `None`: there is no loop now.
+    pub(crate) fn stands(&self, turned: Option<(Monotonic, usize)>) {
+        let mut inner = self.inner.lock();
+        inner.turned = turned.map(|(now, _)| now);
+        inner.waiting = turned.map_or(0, |(_, changes)| changes);
     }
 
     pub(crate) fn begins_at(&self, position: Option<String>) {
@@ -269,6 +304,11 @@ impl Gauge {
 
     pub(crate) fn charge(&self, charge: RequestCharge) {
         self.inner.lock().charge += charge;
+    }
+
+    pub(crate) fn failure(&self) {
+        self.labels.failure();
+        self.inner.lock().failures += 1;
     }
 
     pub(crate) fn dead_letter(&self) {
@@ -305,6 +345,19 @@ impl Gauge {
     pub(crate) fn load(&self, now: Monotonic) -> (f64, u64) {
         let inner = self.inner.lock();
         (inner.rate.per_second(now), inner.lag_changes(&self.portion).unwrap_or(0))
+    }
+
+    /// For people. Right when it is asked every few seconds.
+    pub(crate) fn pace(&self, now: Monotonic) -> Pace {
+        const HOUR: f64 = 3_600.0;
+        let mut inner = self.inner.lock();
+        let (charge, failures) = ((inner.charge.units() * 100.0) as u64, inner.failures);
+        Pace {
+            changes_per_hour: (inner.rate.per_second(now) * HOUR) as u64,
+            request_units_per_hour: (inner.spending.per_second(charge, now) * HOUR / 100.0) as u64,
+            failures_per_hour: (inner.failing.per_second(failures, now) * HOUR) as u64,
+            halted: u64::from(inner.state.trouble().is_some()),
+        }
     }
 
     fn order(&self) -> (&str, &str, &FeedRange) {
@@ -428,11 +481,11 @@ mod tests {
         let gauge = Arc::new(Gauge::new("p", "s", FeedRange::full(), Portion::of_keys(1.0), at(0)));
         let hangs = |now| hangs(std::slice::from_ref(&gauge), at(now), limit).map(|(_, stood)| stood.as_secs());
         assert_eq!(hangs(500), None, "there is no loop yet");
-        gauge.stands(Some(at(100)));
+        gauge.stands(Some((at(100), 0)));
         gauge.state(RangeState::Waiting { error: "no route".to_owned() });
         assert_eq!(hangs(160), None);
         assert_eq!(hangs(161), Some(61));
-        gauge.stands(Some(at(161)));
+        gauge.stands(Some((at(161), 0)));
         assert_eq!(hangs(200), None);
         gauge.stands(None);
         assert_eq!(hangs(900), None, "its lease is elsewhere");

@@ -25,6 +25,7 @@ mod range;
 mod retry;
 mod settle;
 mod shutdown;
+mod spans;
 mod supervisor;
 mod worker;
 
@@ -36,6 +37,7 @@ pub use dead_letters::{DeadLetters, Letter, LetterFilter, LetterState};
 pub use engine::{Engine, Parts, Summary};
 pub use error::EngineError;
 pub use events::Event;
+pub use fleet::Pace;
 #[cfg(feature = "planning")]
 pub use fleet::Planning;
 pub use handler::{Delivery, Handler, Outcome, Rejection};
@@ -43,7 +45,7 @@ pub use lag::{RangeStatus, Status};
 pub use lease::Error as LeaseError;
 pub use lifetime::Lifetime;
 pub use operator::{
-    Adopted, Audit, Fault, HostRecord, Lag, LeaseRecord, Operator, RangeIds, Repair, RewindTo, Unadoptable,
+    Adopted, Audit, Doing, Fault, HostRecord, Lag, LeaseRecord, Operator, RangeIds, Repair, RewindTo, Unadoptable,
 };
 pub use options::{LeaseMode, OnError, Options, OptionsError};
 pub use processor::{Processor, StartFrom};

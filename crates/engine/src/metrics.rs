@@ -35,6 +35,8 @@ pub const HALTS: &str = "feedmill_engine_ranges_halted_total";
 pub const LAG_SECONDS: &str = "feedmill_engine_feed_lag_seconds";
 /// Commits between the last settled page and the head: the sum of all ranges.
 pub const LAG_CHANGES: &str = "feedmill_engine_feed_lag_changes";
+/// Changes that are read and not settled: the sum of all ranges.
+pub const CHANGES_WAITING: &str = "feedmill_engine_changes_waiting";
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,6 +126,7 @@ struct Instruments {
     halts: Counter,
     lag_seconds: Gauge,
     lag_changes: Gauge,
+    changes_waiting: Gauge,
 }
 
 impl Labels {
@@ -147,6 +150,7 @@ impl Labels {
             halts: counter!(HALTS, &labels),
             lag_seconds: gauge!(LAG_SECONDS, &labels),
             lag_changes: gauge!(LAG_CHANGES, &labels),
+            changes_waiting: gauge!(CHANGES_WAITING, &labels),
         }))
     }
 
@@ -195,6 +199,10 @@ impl Labels {
 
     pub(crate) fn halt(&self) {
         self.0.halts.increment(1);
+    }
+
+    pub(crate) fn waiting(&self, changes: usize) {
+        self.0.changes_waiting.set(changes as f64);
     }
 
     pub(crate) fn lag(&self, seconds: Option<f64>, changes: Option<u64>) {

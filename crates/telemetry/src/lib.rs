@@ -1,7 +1,7 @@
 //! What an operator sees of a running feedmill: logs, metrics, and an HTTP endpoint for probes and scrapers.
 //!
 //! Knows nothing of feeds or stores. Installs process-wide things (subscriber, recorder, panic hook), so only `main`
-//! calls it. Exporting traces (OTLP) is not here yet. Read `options.rs` first.
+//! calls it. Read `options.rs` first.
 
 mod admin;
 mod family;
@@ -9,6 +9,7 @@ mod metrics;
 mod options;
 mod panic;
 mod probe;
+mod traces;
 mod tracing;
 
 pub use admin::{Admin, AdminError, Probes};
@@ -17,4 +18,5 @@ pub use metrics::{Metrics, MetricsError};
 pub use options::{LogFormat, Options, Port};
 pub use panic::log_panics;
 pub use probe::Probe;
+pub use traces::Traces;
 pub use tracing::{TracingError, start_tracing};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Section `telemetry` of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// How log lines look on stderr. Default `text`.
@@ -13,6 +13,10 @@ pub struct Options {
     /// Which events are logged, as tracing's `EnvFilter` reads it: `info`, `warn,feedmill_engine=debug`. Default `warn`:
     /// what matters is said by the commands themselves.
     pub log_filter: String,
+    /// Address of a collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`. Default `none`: no traces.
+    pub traces_endpoint: String,
+    /// Part of the work that is traced, from 0 to 1, beside what follows traces that its writers have sampled. Default 0.01.
+    pub traces_ratio: f64,
     /// Address the admin endpoint listens on. Default `127.0.0.1`: it has no authentication, so a wider one is a choice.
     pub admin_address: IpAddr,
     /// Port of the admin endpoint (`/livez`, `/readyz`, `/metrics`); `0` takes a free one. Default `none`: no endpoint, and
@@ -25,6 +29,8 @@ impl Default for Options {
         Self {
             log_format: LogFormat::Text,
             log_filter: "warn".to_owned(),
+            traces_endpoint: "none".to_owned(),
+            traces_ratio: 0.01,
             admin_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             admin_port: Port(None),
         }

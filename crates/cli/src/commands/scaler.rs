@@ -32,7 +32,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, settings: &Settings) -> Result<()> {
     let screen = Screen::new();
     let stop = stop_on_signals()?;
-    start_tracing(&settings.telemetry, screen.log_writer())?;
+    let _traces = start_tracing(&settings.telemetry, screen.log_writer())?;
     let listening = Listening::bind(SocketAddr::new(args.address, args.port)).await?;
     let operator = tokio::select! {
         operator = operator(settings) => operator?,

@@ -2,19 +2,23 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use feedmill_clock::{Clock, SystemClock};
-use feedmill_engine::{HostRecord, LeaseRecord, Operator};
+use feedmill_engine::{DeadLetters, HostRecord, LeaseRecord, LetterFilter, LetterState, Operator, Pace};
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::operating::{failed, operator};
+use crate::operating::{failed, open};
 use crate::output::{Lines, Table};
 use crate::settings::Settings;
 use crate::signals::stop_on_signals;
 
 /// How often --watch looks again.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+/// More dead letters than anybody counts are not counted.
+const LETTERS_MAX: usize = 1_000;
 
-/// Shows how far every processor is, who works on it and what is paused
+/// Shows how far every processor is, who works on it, how fast, what it costs, and what is paused
+///
+/// Rates are those of the last ten seconds, as hosts tell them with their heartbeats.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: feedmill status --data-dir ./store")]
 pub(crate) struct Args {
@@ -43,15 +47,24 @@ struct Shown {
     lag_changes: u64,
     /// Age of the oldest change that waits.
     lag_seconds: u64,
+    /// What its owners do at the moment; `None` where none of them says so, as those that share leases with .NET do not.
+    #[serde(flatten)]
+    pace: Option<Pace>,
+    /// Dead letters that are not closed; [`LETTERS_MAX`] stands for as many or more.
+    dead_letters: usize,
 }
 
 pub(crate) async fn run(args: &Args, settings: &Settings) -> Result<()> {
-    let operator = operator(settings).await?;
+    let (operator, letters) = open(settings).await?;
     let stop = stop_on_signals()?;
     loop {
         let leases = operator.leases().await.map_err(failed)?;
         let hosts = operator.hosts(&leases).await.map_err(failed)?;
-        let shown = look(&operator, leases).await?;
+        let mut shown = look(&operator, leases).await?;
+        for entry in &mut shown {
+            entry.pace = pace(entry, &hosts);
+            entry.dead_letters = open_letters(&letters, entry).await?;
+        }
         if args.json {
             json(&shown, &hosts)?;
         } else {
@@ -85,6 +98,35 @@ async fn look(operator: &Operator, leases: Vec<LeaseRecord>) -> Result<Vec<Shown
     Ok(shown.into_values().collect())
 }
 
+/// The sum over those that own something: who died still says what it did last.
+fn pace(entry: &Shown, hosts: &[HostRecord]) -> Option<Pace> {
+    let says = hosts.iter().filter(|host| host.revision.is_some() && entry.owners.contains_key(&host.host));
+    says.fold(None, |sum: Option<Pace>, host| {
+        let mut sum = sum.unwrap_or_default();
+        let own = host.does.iter().filter(|does| does.processor == entry.processor && does.source == entry.source);
+        own.for_each(|does| sum += does.pace);
+        Some(sum)
+    })
+}
+
+async fn open_letters(letters: &DeadLetters, entry: &Shown) -> Result<usize> {
+    let mut count = 0;
+    for state in [LetterState::Retrying, LetterState::Dead] {
+        let (processor, container) = (Some(entry.processor.clone()), Some(entry.source.clone()));
+        let filter = LetterFilter { processor, container, state: Some(state), error: None };
+        let mut continuation = None;
+        loop {
+            let (page, more) = letters.list(&filter, continuation).await.map_err(failed)?;
+            count += page.len();
+            continuation = more;
+            if count >= LETTERS_MAX || continuation.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(count.min(LETTERS_MAX))
+}
+
 fn json(shown: &[Shown], hosts: &[HostRecord]) -> Result<()> {
     let mut lines = Lines::to_stdout();
     for processor in shown {
@@ -97,11 +139,27 @@ fn json(shown: &[Shown], hosts: &[HostRecord]) -> Result<()> {
 }
 
 fn table(shown: &[Shown], hosts: &[HostRecord]) -> Result<()> {
-    let columns = ["processor", "source", "leases", "owned by", "behind", "seconds behind", ""];
-    let mut table = Table::new(&columns).right(&[2, 4, 5]);
+    let columns = [
+        "processor",
+        "source",
+        "leases",
+        "owned by",
+        "behind",
+        "seconds behind",
+        "changes/s",
+        "RU/hour",
+        "failures/hour",
+        "dead letters",
+        "",
+    ];
+    let mut table = Table::new(&columns).right(&[2, 4, 5, 6, 7, 8, 9]);
     for entry in shown {
         let owners = entry.owners.iter().map(|(owner, count)| format!("{owner} {count}"));
         let free = (entry.free > 0).then(|| format!("nobody {}", entry.free));
+        let said = |figure: &dyn Fn(&Pace) -> String| entry.pace.as_ref().map_or_else(|| "-".to_owned(), figure);
+        let halted = entry.pace.map_or(0, |pace| pace.halted);
+        let mut notes = Vec::from_iter(entry.paused.then(|| "paused".to_owned()));
+        notes.extend((halted > 0).then(|| format!("{halted} halted")));
         table.row([
             entry.processor.clone(),
             entry.source.clone(),
@@ -109,7 +167,11 @@ fn table(shown: &[Shown], hosts: &[HostRecord]) -> Result<()> {
             owners.chain(free).collect::<Vec<_>>().join(", "),
             entry.lag_changes.to_string(),
             entry.lag_seconds.to_string(),
-            if entry.paused { "paused" } else { "" }.to_owned(),
+            said(&|pace| format!("{:.1}", pace.changes_per_hour as f64 / 3_600.0)),
+            said(&|pace| pace.request_units_per_hour.to_string()),
+            said(&|pace| pace.failures_per_hour.to_string()),
+            format!("{}{}", entry.dead_letters, if entry.dead_letters == LETTERS_MAX { "+" } else { "" }),
+            notes.join(", "),
         ]);
     }
     table.print()?;

@@ -65,7 +65,7 @@ pub(crate) async fn run(args: Args, settings: Settings) -> Result<()> {
 async fn serve(args: Serve, mut settings: Settings) -> Result<()> {
     let screen = Screen::new();
     let stop = stop_on_signals()?;
-    start_tracing(&settings.telemetry, screen.log_writer())?;
+    let _traces = start_tracing(&settings.telemetry, screen.log_writer())?;
     if account::is_named(&settings) {
         let error = anyhow::anyhow!("an account is named, and only a store of our own can be served");
         return Err(Failure::misuse(error, "--data-dir DIR instead of --endpoint, or cosmos.endpoint=none"));

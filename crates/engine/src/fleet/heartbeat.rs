@@ -1,6 +1,7 @@
 //! The heartbeat document: who is there, which of its lives, what it can work on and how heavy its leases are.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use bytes::Bytes;
 use feedmill_store_api::{DocumentId, InvalidId, PartitionKey};
@@ -33,6 +34,9 @@ pub(crate) struct Heartbeat {
     pub(crate) options_hash: String,
     /// By lease prefix, the leases that weigh more than an idle one, by token.
     pub(crate) serves: BTreeMap<String, BTreeMap<String, u64>>,
+    /// By lease prefix, how fast what is done for it goes; nothing where nothing is done.
+    #[serde(default)]
+    pub(crate) does: BTreeMap<String, Pace>,
     /// Where no delivery runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rests: Option<Rests>,
@@ -40,6 +44,29 @@ pub(crate) struct Heartbeat {
     #[serde(default)]
     pub(crate) stopped: bool,
     ttl: u32,
+}
+
+/// What is done for one processor and source, at the rate of the last ten seconds; for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Pace {
+    /// Settled, or written down as dead letters.
+    pub changes_per_hour: u64,
+    /// Everything that its ranges cause: feed, checkpoints, settling.
+    pub request_units_per_hour: u64,
+    /// Deliveries that failed, by their own fault or the store's, each attempt of them.
+    pub failures_per_hour: u64,
+    /// Ranges that somebody must look at.
+    pub halted: u64,
+}
+
+impl AddAssign for Pace {
+    fn add_assign(&mut self, more: Self) {
+        self.changes_per_hour += more.changes_per_hour;
+        self.request_units_per_hour += more.request_units_per_hour;
+        self.failures_per_hour += more.failures_per_hour;
+        self.halted += more.halted;
+    }
 }
 
 /// A host that delivers nothing.
@@ -69,6 +96,7 @@ impl Heartbeat {
             revision: revision.to_owned(),
             options_hash: options_hash.to_owned(),
             serves: BTreeMap::new(),
+            does: BTreeMap::new(),
             rests: None,
             stopped: false,
             ttl: TTL_SECONDS,
@@ -123,6 +151,7 @@ mod tests {
         let owner = Owner { host: "pod-1".to_owned(), incarnation: "a1".to_owned() };
         let mut heartbeat = Heartbeat::new(&owner, "1.0", "ff", true).unwrap();
         heartbeat.serves.entry("p".to_owned()).or_default().insert("-FF".to_owned(), 17);
+        heartbeat.does.insert("p".to_owned(), Pace { changes_per_hour: 5, ..Pace::default() });
         heartbeat.rests = Some(Rests { deliveries: 3, polled_since: 1 });
         assert_eq!(Heartbeat::parse(&heartbeat.body()), Some(heartbeat.clone()));
         heartbeat.stopped = true;

@@ -49,6 +49,7 @@ use crate::{EngineError, Processor, metrics};
 
 pub(crate) use guest::Guest;
 pub(crate) use heart::{Heart, Replaced};
+pub use heartbeat::Pace;
 pub(crate) use heartbeat::{Heartbeat, id_prefix as heartbeat_prefix};
 #[cfg(feature = "planning")]
 pub use planning::Planning;
@@ -489,6 +490,7 @@ impl Fleet {
     fn weigh(&mut self, now: Monotonic) {
         let Some(heart) = &self.heart else { return };
         let mut heavy: Vec<(u64, String)> = Vec::new();
+        let mut does: BTreeMap<String, Pace> = BTreeMap::new();
         for (id, _) in self.view.leases() {
             match self.crew.gauge(id) {
                 Some(gauge) => {
@@ -497,10 +499,14 @@ impl Fleet {
                     if weight > 1 {
                         heavy.push((weight, id.to_owned()));
                     }
+                    if let Some(prefix) = view::prefix_of(id) {
+                        *does.entry(prefix.to_owned()).or_default() += gauge.pace(now);
+                    }
                 }
                 None => self.weights.forget(id),
             }
         }
+        does.retain(|_, pace| *pace != Pace::default());
         heavy.sort_by(|a, b| b.cmp(a));
         heavy.truncate(WEIGHTS_ANNOUNCED_MAX);
         let mut serves: BTreeMap<String, BTreeMap<String, u64>> =
@@ -510,7 +516,8 @@ impl Fleet {
                 serves.insert(view::token_of(&id).to_owned(), weight);
             }
         }
-        heart.says.lock().serves = serves;
+        let mut says = heart.says.lock();
+        (says.serves, says.does) = (serves, does);
     }
 
     fn expect(&mut self, leases: BTreeSet<String>, now: Monotonic) {

@@ -26,7 +26,7 @@ use crate::{EngineError, LeaseError, LeaseMode, Options};
 pub use audit::{Audit, Fault, Repair};
 pub use lag::Lag;
 pub(crate) use record::written_at;
-pub use record::{HostRecord, LeaseRecord};
+pub use record::{Doing, HostRecord, LeaseRecord};
 pub use transfer::{Adopted, RangeIds, Unadoptable};
 
 /// Attempts at a write whose lease was written by others in between.
@@ -105,8 +105,12 @@ impl Operator {
     /// that share leases by the rules of .NET, whose only sign of life is that they renew them.
     pub async fn hosts(&self, leases: &[LeaseRecord]) -> Result<Vec<HostRecord>, LeaseError> {
         let found = self.documents(heartbeat_prefix()).await?;
+        let names = |prefix: &str| {
+            let feed = self.feeds.iter().find(|feed| feed.table.prefix() == prefix)?;
+            Some((feed.processor.clone(), feed.source.name().to_owned()))
+        };
         let beating =
-            found.iter().filter_map(|(body, written)| Some(HostRecord::new(Heartbeat::parse(body)?, *written)));
+            found.iter().filter_map(|(body, written)| Some(HostRecord::new(Heartbeat::parse(body)?, names, *written)));
         let mut hosts: Vec<_> = beating.collect();
         let mut owners: BTreeMap<String, HostRecord> = BTreeMap::new();
         for owner in leases.iter().filter_map(HostRecord::of_owner) {

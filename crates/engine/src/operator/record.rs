@@ -2,7 +2,7 @@ use feedmill_store_api::{FeedRange, FeedStart};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::Heartbeat;
+use crate::fleet::{Heartbeat, Pace};
 use crate::lease::{Owner, Stored};
 
 /// A lease as it is shown.
@@ -40,8 +40,19 @@ pub struct HostRecord {
     pub options_hash: Option<String>,
     /// It has ended in order.
     pub stopped: bool,
+    /// For which processors and sources it does something, and how fast.
+    pub does: Vec<Doing>,
     /// When it was last heard of: by the store's clock; of a host without a heartbeat by its own, when it last renewed a lease.
     pub written_at: Option<Timestamp>,
+}
+
+/// What a host does for one processor and source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Doing {
+    pub processor: String,
+    pub source: String,
+    #[serde(flatten)]
+    pub pace: Pace,
 }
 
 impl LeaseRecord {
@@ -77,13 +88,23 @@ impl HostRecord {
         let Owner { host, incarnation } = record.stored.lease.owned_by()?;
         let incarnation = Some(incarnation).filter(|incarnation| !incarnation.is_empty());
         let (revision, options_hash, stopped, written_at) = (None, None, false, record.written_at);
-        Some(Self { host, incarnation, revision, options_hash, stopped, written_at })
+        Some(Self { host, incarnation, revision, options_hash, stopped, does: Vec::new(), written_at })
     }
 
-    pub(super) fn new(heartbeat: Heartbeat, written_at: Option<Timestamp>) -> Self {
-        let Heartbeat { host, incarnation, revision, options_hash, stopped, .. } = heartbeat;
+    /// `names`: the processor and the source of a lease prefix.
+    pub(super) fn new(
+        heartbeat: Heartbeat,
+        names: impl Fn(&str) -> Option<(String, String)>,
+        written_at: Option<Timestamp>,
+    ) -> Self {
+        let Heartbeat { host, incarnation, revision, options_hash, stopped, does, .. } = heartbeat;
         let (incarnation, revision, options_hash) = (Some(incarnation), Some(revision), Some(options_hash));
-        Self { host, incarnation, revision, options_hash, stopped, written_at }
+        let doing = |(prefix, pace): (String, Pace)| {
+            let (processor, source) = names(&prefix)?;
+            Some(Doing { processor, source, pace })
+        };
+        let does = does.into_iter().filter_map(doing).collect();
+        Self { host, incarnation, revision, options_hash, stopped, does, written_at }
     }
 }
 

@@ -12,6 +12,11 @@ const CONFLICTS: &str = "feedmill_engine_write_conflicts_total";
 /// Requests that may be in flight at once now.
 const WINDOW: &str = "feedmill_engine_request_window";
 
+/// Requests that write and are under way.
+const IN_FLIGHT: &str = "feedmill_engine_requests_in_flight";
+/// Requests that write and wait for a place.
+const WAITING: &str = "feedmill_engine_requests_waiting";
+
 pub(super) fn report(tally: &Tally) {
     for (container, tally) in &tally.containers {
         let label = || container.to_string();
@@ -25,4 +30,9 @@ pub(super) fn report(tally: &Tally) {
 
 pub(super) fn window(limit: usize) {
     metrics::gauge!(WINDOW).set(limit as f64);
+}
+
+pub(super) fn requests(in_flight: usize, waiting: usize) {
+    metrics::gauge!(IN_FLIGHT).set(in_flight as f64);
+    metrics::gauge!(WAITING).set(waiting as f64);
 }

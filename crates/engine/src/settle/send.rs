@@ -5,13 +5,14 @@ use std::time::Duration;
 use feedmill_clock::Monotonic;
 use feedmill_store_api::limits::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX};
 use feedmill_store_api::{BatchOutcome, Error, ErrorKind, Operation, PartitionKey, RequestCharge};
+use tracing::Instrument as _;
 
 use super::pace::LARGE_WRITES;
 use super::reader::Reader;
 use super::settler::SettleError;
 use super::writer::{Opened, Writer};
-use crate::metrics;
 use crate::protection::Protection;
+use crate::{metrics, spans};
 
 /// Attempts at one request before its failure is the delivery's.
 const ATTEMPTS_MAX: u32 = 4;
@@ -106,7 +107,7 @@ async fn request(
             let text = "write: this host was not heard of for too long";
             return Err(Error::new(ErrorKind::Unavailable, text).into());
         }
-        let outcome = once(opened, key, part).await;
+        let outcome = once(opened, key, part).instrument(spans::write(opened.container.name(), part.len())).await;
         let now = writer.clock().monotonic();
         let took = now.since(sent_at);
         let failure = match &outcome {
@@ -158,14 +159,17 @@ async fn in_turn(writer: &Writer, opened: &Opened, writes: usize) {
 
 /// One request. A failure names the operation it is about.
 async fn once(opened: &Opened, key: &PartitionKey, part: &[Prepared]) -> Result<RequestCharge, (usize, Error)> {
-    if let [only] = part {
+    let outcome = if let [only] = part {
         let written = opened.container.write(key, only.operation.clone()).await;
-        return written.map(|written| written.charge).map_err(|error| (0, error));
-    }
-    let operations = part.iter().map(|write| write.operation.clone()).collect();
-    match opened.container.batch(key, operations).await {
-        Ok(BatchOutcome::Committed { charge, .. }) => Ok(charge),
-        Ok(BatchOutcome::Refused { index, error, .. }) => Err((index, error)),
-        Err(error) => Err((0, error)),
-    }
+        written.map(|written| written.charge).map_err(|error| (0, error))
+    } else {
+        let operations = part.iter().map(|write| write.operation.clone()).collect();
+        match opened.container.batch(key, operations).await {
+            Ok(BatchOutcome::Committed { charge, .. }) => Ok(charge),
+            Ok(BatchOutcome::Refused { index, error, .. }) => Err((index, error)),
+            Err(error) => Err((0, error)),
+        }
+    };
+    spans::wrote(&outcome);
+    outcome
 }

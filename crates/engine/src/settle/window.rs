@@ -100,6 +100,12 @@ impl Window {
         given.await.expect("nobody who waits is forgotten")
     }
 
+    /// Requests that are under way, and those that wait.
+    pub(super) fn requests(&self) -> (usize, usize) {
+        let state = self.0.state.lock();
+        (state.in_flight, state.waiting.len())
+    }
+
     fn admit(&self, state: &mut State) {
         while state.in_flight < state.limit {
             let Some(waiter) = state.next() else { return };

@@ -85,6 +85,11 @@ impl Writer {
         self.0.totals.lock().add(tally);
     }
 
+    pub(crate) fn report_requests(&self) {
+        let (in_flight, waiting) = self.0.window.requests();
+        metrics::requests(in_flight, waiting);
+    }
+
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.0.clock
     }

@@ -142,7 +142,7 @@ async fn attempt(context: &Context, delivery: &Delivery) -> Result<Outcome, Trou
         Ok(Err(error)) => Trouble::Own(Fault::new(error.to_string())),
         Err(panicked) => Trouble::Own(Fault::new(panicked.to_string())),
     };
-    context.gauge.labels().failure();
+    context.gauge.failure();
     Err(trouble)
 }
 

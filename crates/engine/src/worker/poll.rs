@@ -6,15 +6,18 @@ use std::time::Duration;
 use feedmill_clock::{Entropy, Monotonic};
 use feedmill_store_api::{Container, Error, FeedPage, FeedRange, FeedStart, Result};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
-use crate::Options;
+use crate::lag::Gauge;
 use crate::retry::Backoff;
+use crate::{Options, spans};
 
 /// The reading end of a worker.
 pub(super) struct Poll {
     source: Arc<dyn Container>,
     range: FeedRange,
     items_max: usize,
+    gauge: Arc<Gauge>,
     from: FeedStart,
     reading: Option<Reading>,
     not_before: Monotonic,
@@ -45,12 +48,13 @@ impl Poll {
         from: FeedStart,
         options: &Options,
         entropy: Entropy,
-        now: Monotonic,
+        (gauge, now): (Arc<Gauge>, Monotonic),
     ) -> Self {
         Self {
             source,
             range,
             items_max: options.page_items_max.max(1),
+            gauge,
             from,
             reading: None,
             not_before: now,
@@ -71,7 +75,12 @@ impl Poll {
         // A task of its own, so that a page is read while another is handed out.
         let (source, range, from, items_max) =
             (Arc::clone(&self.source), self.range.clone(), self.from.clone(), self.items_max);
-        let page = tokio::spawn(async move { source.read_page(&range, &from, items_max).await });
+        let read = async move {
+            let page = source.read_page(&range, &from, items_max).await;
+            spans::read(&page);
+            page
+        };
+        let page = tokio::spawn(read.instrument(spans::page(&self.gauge)));
         self.reading = Some(Reading { page: AbortOnDropHandle::new(page), round });
     }
 

@@ -7,6 +7,7 @@ use feedmill_clock::Monotonic;
 use feedmill_store_api::{Error, ErrorKind, FeedPage, PartitionKey, Position};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
+use tracing::Instrument as _;
 
 use super::checkpointer::{Checkpoint, Checkpointer};
 use super::delivery::{self, Fate, Slot};
@@ -14,15 +15,14 @@ use super::lanes::{Lanes, Ticket};
 use super::poll::{Poll, Polled};
 use super::progress::{PageEnd, PageNumber, Progress};
 use super::{Context, RangeState};
-use crate::Delivery;
 use crate::dead_letters::Fault;
 use crate::lease::{HeldLease, Lost};
 use crate::lifetime::Round;
 use crate::limits::TURN_INTERVAL;
 use crate::protection::Protection;
 use crate::range::Order;
-use crate::retry;
 use crate::shutdown::Stop;
+use crate::{Delivery, retry, spans};
 
 /// How a worker ended.
 pub(crate) struct Ended {
@@ -110,7 +110,8 @@ impl Pump {
         let now = context.clock.monotonic();
         let (options, entropy) = (&context.options, context.entropy.clone());
         let source = Arc::clone(&context.source);
-        let poll = Poll::new(source, context.range.clone(), lease.start().clone(), options, entropy, now);
+        let gauge = Arc::clone(&context.gauge);
+        let poll = Poll::new(source, context.range.clone(), lease.start().clone(), options, entropy, (gauge, now));
         context.gauge.state(RangeState::Reading);
         Self {
             poll,
@@ -130,7 +131,7 @@ impl Pump {
     /// Starts whatever can be started now. Returns why it ends, where there is nothing left to wait for.
     fn start(&mut self) -> Option<Why> {
         let now = self.context.clock.monotonic();
-        self.context.gauge.stands(Some(now));
+        self.context.gauge.stands(Some((now, self.lanes.changes())));
         // Also where no place is free: otherwise the loop would wake for a time that has passed, again and again.
         self.lanes.warm(now);
         let is_ours = self.checkpointer.good_until().is_none_or(|until| now <= until);
@@ -284,7 +285,8 @@ impl Pump {
             session: batch.session,
         };
         self.deliveries.spawn(async move {
-            let fate = Box::pin(delivery::deliver(&context, delivery, slot)).await;
+            let span = spans::delivery(&context.gauge, &delivery);
+            let fate = Box::pin(delivery::deliver(&context, delivery, slot).instrument(span)).await;
             Done { lane: Some((batch.key, ticket)), pages, fate }
         });
         true

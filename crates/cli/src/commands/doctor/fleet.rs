@@ -128,6 +128,7 @@ mod tests {
             revision: Some(revision.to_owned()),
             options_hash: Some(options.to_owned()),
             stopped: false,
+            does: Vec::new(),
             written_at: Some(Timestamp::from_second(heard_at).unwrap()),
         }
     }
