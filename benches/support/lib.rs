@@ -1,6 +1,7 @@
 //! What the benches share: a store that measures who waits for it, one that keeps nothing, and what the process used.
 
 mod discarding;
+pub mod http;
 mod measured;
 mod process;
 
