@@ -60,7 +60,7 @@ impl Mutant {
         tiny("quorum read", Protection::QuorumRead, 2_000),
         tiny("asOf", Protection::AsOf, 5_000),
         tiny("rev", Protection::Revision, 1_000),
-        tiny("settle_max", Protection::SettleMax, 100_000),
+        tiny("settle_max", Protection::SettleMax, 10_000),
         tiny("person's fields", Protection::PersonsFields, 1_000),
         full("stored start position", Protection::StoredStart, 100),
         full("page end before the first gap", Protection::FirstGap, 100),

@@ -26,6 +26,8 @@ use crate::{BEGINNING, Failure, Sink, Story, stage};
 const HOSTS: [&str; 2] = ["ada", "bob"];
 /// Nothing here takes longer when all is well.
 const LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// So many worlds end with a suspension: later work would mend what whoever wakes up has done.
+const SLEEPY: f64 = 0.3;
 /// How long a host is suspended at times: longer than tombstones live.
 const SUSPENSION: Duration = Duration::from_secs(25 * 60 * 60);
 /// A host that is replaced is frozen for so long at most.
@@ -72,8 +74,16 @@ impl World {
         });
         let hosts = HOSTS.map(|name| Host::new(name, name == HOSTS[0], seed, clock, &trace));
         let (hosts, in_turn, clock) = (hosts.into(), chance.happens(0.6), clock.clone());
+        // From a stream of its own, so that the other worlds are what they would be without it.
+        let is_sleepy = seed.stream("suspensions").happens(SLEEPY);
+        let in_turn = in_turn || is_sleepy;
         let mut world = Self { clock, store, network, play, hosts, in_turn, chance, trace };
         world.act(steps).await;
+        if is_sleepy {
+            let working = world.working().unwrap_or(0);
+            world.start(working);
+            world.suspend(working, steps).await;
+        }
         world.quiet().await;
         world.judge(steps).await
     }
@@ -105,10 +115,19 @@ impl World {
         self.play.step(step, &self.chance, &self.clock, &self.store, &self.network, &self.trace).await;
     }
 
+    /// Back to what it was before the last write.
+    async fn undo(&self, step: u64) {
+        self.play.undo(step, &self.chance, &self.clock, &self.store, &self.network, &self.trace).await;
+    }
+
     /// Whose last write is late: if it crashes now, nobody sends it again.
     fn waits_for_late(&self) -> Option<usize> {
         let name = self.network.take_waiting_for_late()?;
         self.hosts.iter().position(|host| *host.name == *name && host.is_up())
+    }
+
+    fn working(&self) -> Option<usize> {
+        self.hosts.iter().position(|host| host.is_up() && !host.is_frozen())
     }
 
     fn start(&mut self, index: usize) {
@@ -144,14 +163,13 @@ impl World {
         self.write(step).await;
         self.clock.sleep(self.chance.up_to(SHORTLY)).await;
         self.hosts[index].freeze();
-        self.write(step).await;
+        self.undo(step).await;
         self.replace(index, SUSPENSION / 2, SUSPENSION).await;
     }
 
     async fn disturb(&mut self, step: u64) {
         let drawn = usize::from(self.chance.happens(0.5));
-        let working = self.hosts.iter().position(|host| host.is_up() && !host.is_frozen());
-        let index = working.filter(|_| self.in_turn).unwrap_or(drawn);
+        let index = self.working().filter(|_| self.in_turn).unwrap_or(drawn);
         if self.chance.happens(0.1) {
             return self.suspend(index, step).await;
         }

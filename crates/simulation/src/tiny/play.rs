@@ -126,16 +126,32 @@ impl Play {
         if self.theme == Theme::Notifications && chance.happens(0.25) {
             return self.somebody_reads(chance, store, trace).await;
         }
-        let source = self.draw(step, chance, clock.now());
+        self.write(self.draw(step, chance, clock.now(), 0.5), store, network, trace).await;
+    }
+
+    /// What was written last is undone.
+    pub(super) async fn undo(
+        &self,
+        step: u64,
+        chance: &Entropy,
+        clock: &ManualClock,
+        store: &Store,
+        network: &Network,
+        trace: &Trace,
+    ) {
+        self.write(self.draw(step, chance, clock.now(), 1.0), store, network, trace).await;
+    }
+
+    async fn write(&self, source: Source, store: &Store, network: &Network, trace: &Trace) {
         trace.say("writer", || format!("{} {}", source.container, String::from_utf8_lossy(&source.body)));
         store.put(&source).await;
         network.landings(source.container).raise();
     }
 
-    /// Half of the time what was written last is undone: back and forth is what simple rules take for nothing.
-    fn draw(&self, step: u64, chance: &Entropy, now: Timestamp) -> Source {
+    /// So often what was written last is undone: back and forth is what simple rules take for nothing.
+    fn draw(&self, step: u64, chance: &Entropy, now: Timestamp, undone: f64) -> Source {
         let last = *self.last.lock();
-        let (subject, state) = match last.filter(|_| chance.happens(0.5)) {
+        let (subject, state) = match last.filter(|_| chance.happens(undone)) {
             Some((subject, true)) => (subject, State::Withdrawn(now)),
             Some((subject, false)) => (subject, State::Live),
             None => {
