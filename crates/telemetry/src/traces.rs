@@ -4,6 +4,7 @@ use opentelemetry::trace::{Link, SpanKind, TraceId, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::{Sampler, SamplingResult, SdkTracer, SdkTracerProvider, ShouldSample};
 
 use crate::{Options, TracingError};
@@ -19,8 +20,8 @@ const FLUSH_MAX: Duration = Duration::from_secs(3);
 pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
-    /// Credentials, the service's name and more may be in the environment, in OpenTelemetry's own variables
-    /// (`OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`).
+    /// Credentials, another name than `feedmill` and more may be in the environment, in OpenTelemetry's own variables
+    /// (`OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_RESOURCE_ATTRIBUTES`).
     pub(crate) fn start(options: &Options) -> Result<Self, TracingError> {
         let (endpoint, ratio) = (options.traces_endpoint.clone(), options.traces_ratio);
         if !(0.0..=1.0).contains(&ratio) {
@@ -35,10 +36,9 @@ impl Traces {
         let exporter =
             SpanExporter::builder().with_http().with_endpoint(format!("{}{PATH}", endpoint.trim_end_matches('/')));
         let exporter = exporter.build().map_err(|source| TracingError::Endpoint { endpoint, source })?;
-        let mut resource = Resource::builder();
-        if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
-            resource = resource.with_service_name("feedmill");
-        }
+        let detectors: [Box<dyn ResourceDetector>; 2] =
+            [Box::new(TelemetryResourceDetector), Box::new(EnvResourceDetector::new())];
+        let resource = Resource::builder_empty().with_service_name("feedmill").with_detectors(&detectors);
         let sampling = Sampling(Sampler::TraceIdRatioBased(ratio));
         let provider = SdkTracerProvider::builder()
             .with_resource(resource.build())
