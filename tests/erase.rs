@@ -8,6 +8,7 @@ use feedmill_clock::Entropy;
 use feedmill_documents::containers::{
     self, BLOCKS, DEAD_LETTERS, FAN_OUT, FOLLOWS, NOTIFICATIONS, POSTS, PUBLIC_PROFILES, REACTIONS, USER_FEED,
 };
+use feedmill_documents::notification;
 use feedmill_engine::DeadLetters;
 use feedmill_erase::{Erasure, Looked, Report, names};
 use feedmill_testing::World;
@@ -88,10 +89,18 @@ async fn a_person_whose_sources_are_withdrawn_is_taken_out_and_in_the_end_no_doc
     life.world.put(DEAD_LETTERS, letter("about", "x:y", json!({"authorId": user}))).await;
     life.world.put(DEAD_LETTERS, letter("other", "x:y", json!({"postId": user}))).await;
 
+    // What they wish to be told is in no source.
+    let preferences = notification::preferences_id(&user).unwrap().into_string();
+    let wish = json!({"id": preferences, "recipientId": user, "off": ["follow"], "ttl": -1});
+    life.world.put(NOTIFICATIONS, wish).await;
+
     withdraw(&life.world, &user).await;
     life.catch_up().await;
+    assert!(life.world.documents(NOTIFICATIONS).await[&preferences].get("off").is_some());
     let report = erase(&life.world, &user).await;
     assert!(report.is_done(), "{report:?}");
+    let left = life.world.documents(NOTIFICATIONS).await.remove(&preferences).unwrap_or_default();
+    assert!(left.get("off").is_none(), "{left}");
     let of = |container: &str| report.containers.iter().find(|looked| looked.container == container).unwrap();
     // What others did is live and told them; the processors leave it.
     assert!(of(NOTIFICATIONS).removed > 0 && of(FAN_OUT).removed > 0, "{report:?}");

@@ -10,6 +10,7 @@ mod costs;
 mod determinism;
 mod erase;
 mod hand_over;
+mod large_network;
 mod outbox;
 mod projections;
 mod simulation;

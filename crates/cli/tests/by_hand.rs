@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::{Store, comparable, lines};
+use crate::support::{Ran, Served, Store, command, comparable, feedmill_reads, lines};
 
 const SMALL: [&str; 7] = ["demo", "--users", "40", "--seed", "7", "--set", "user_feed.fan_out_inline_max=3"];
 
@@ -40,6 +40,49 @@ fn verify_finds_what_was_written_over_and_repair_and_rebuild_mend_it() {
     let ran = store.run(&["admin", "rebuild-user-feed", "--all", "--rate", "100000"]);
     assert!(ran.stderr.contains("1 written"), "{}", ran.stderr);
     store.run(&["verify", "user-feed", "--all"]).succeeded();
+}
+
+/// Whoever has a character in their id that is encoded stands elsewhere in the order of ids than in that of people.
+#[test]
+fn a_rebuild_that_is_stopped_goes_on_behind_the_last_person_and_misses_nobody() {
+    let served = Served::in_memory();
+    let import = |container: &str, documents: &[Value]| {
+        let lines: String = documents.iter().map(|document| format!("{document}\n")).collect();
+        assert_eq!(feedmill_reads(served.arguments(&["import", container]), &lines).code, Some(0));
+    };
+    let at = "2024-01-01T00:00:00.000Z";
+    let people = [("a%3Az", "a:z"), ("a1", "a1"), ("a2", "a2"), ("b%2Fc", "b/c"), ("b0", "b0")];
+    import("publicProfiles", &people.map(|(id, user)| json!({"id": id, "userId": user, "displayName": user})));
+    import(
+        "follows",
+        &people
+            .map(|(id, user)| json!({"id": format!("x:{id}"), "followeeId": "x", "followerId": user, "createdAt": at})),
+    );
+    let post = json!({"id": "p", "postId": "p", "authorId": "x", "createdAt": at, "status": "published"});
+    import("posts_v2", &[post]);
+    served.run(&["run", "--until-caught-up"]).succeeded();
+    let feeds = || lines(&served.run(&["export", "userFeed"]).succeeded());
+    let right = comparable(&feeds());
+    let forged: Vec<_> =
+        feeds().into_iter().map(|item| with(item, &json!({"content": "forged", "_source": null}))).collect();
+    assert_eq!(forged.len(), people.len());
+    import("userFeed", &forged);
+    let left = || feeds().iter().filter(|item| item["content"] == "forged").count();
+
+    // So slow that it is at the first of them until it is stopped.
+    let rebuild = ["admin", "rebuild-user-feed", "--all"];
+    let slow = served.arguments(&[&rebuild[..], &["--rate", "0.001"]].concat());
+    let child = command(slow).spawn().unwrap();
+    while left() == people.len() {}
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    let said = Ran::from(child.wait_with_output().unwrap()).failed(1);
+    assert!(said.contains("--after 'a:z'"), "{said}");
+    assert_eq!(left(), people.len() - 1, "nobody's feed was empty or half done");
+
+    let rest = served.run(&[&rebuild[..], &["--after", "a:z"]].concat());
+    assert!(rest.stderr.contains("4 written"), "{}", rest.stderr);
+    assert_eq!(comparable(&feeds()), right);
 }
 
 #[test]

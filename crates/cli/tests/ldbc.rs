@@ -1,10 +1,12 @@
-//! The demo on the benchmark's networks gives the answers that nobody here chose.
+//! The demo on the benchmark's networks gives the answers that nobody here chose, though most of what it puts into feeds comes by
+//! chunks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use feedmill_documents::fan_out::Chunk;
 use feedmill_workload::expected::{self, Sources};
 use feedmill_workload::ic;
 use feedmill_workload::ldbc::Dataset;
@@ -17,20 +19,26 @@ use crate::support::{Store, command, comparable, data, lines};
 /// As README.md of the data says: old events are told, and people's own actions too.
 const FOR_LDBC: [&str; 4] = ["--set", "notifications.own_actions=true", "--set", "notifications.retention=none"];
 
+/// `user_feed.fan_out_inline_max`, small enough that chunks carry most of the items.
+const SNB_1K_INLINE: usize = 16;
+const SNB_STREAM_INLINE: usize = 4;
+
 const SNB_1K_CUT_OFF: &str = "2011-01-01T00:00:00Z";
 
 #[test]
 fn snb_1k_gives_the_official_answers_and_the_oracles_at_the_cut_off_and_at_the_end() {
     let Some(folder) = data("snb_1k", "snb-1k") else { return };
     let store = Store::new();
-    load(&store, &folder, &["--until", SNB_1K_CUT_OFF]);
+    load(&store, &folder, SNB_1K_INLINE, &["--until", SNB_1K_CUT_OFF]);
     let official = lines(&fs::read_to_string(folder.join("official_answers.ndjson")).unwrap());
     check(&store, &read_gz(&folder.join("oracle_cutoff_all_persons.ndjson.gz")), &official);
-    load(&store, &folder, &[]);
+    load(&store, &folder, SNB_1K_INLINE, &[]);
     check(&store, &read_gz(&folder.join("oracle_end_all_persons.ndjson.gz")), &[]);
 
+    chunks_carry_most(&store);
+
     let before = versions(&store);
-    load(&store, &folder, &[]);
+    load(&store, &folder, SNB_1K_INLINE, &[]);
     assert_eq!(versions(&store), before, "running it again on the same store changes nothing");
 }
 
@@ -44,11 +52,12 @@ fn snb_stream_equals_the_oracle_at_every_checkpoint_while_updates_arrive() {
     assert_eq!(checkpoints.len(), 8);
     let store = Store::new();
     for (events, oracle) in checkpoints {
-        load(&store, &folder, &["--events", &events.to_string()]);
+        load(&store, &folder, SNB_STREAM_INLINE, &["--events", &events.to_string()]);
         check(&store, &oracle, &[]);
     }
-    load(&store, &folder, &[]);
+    load(&store, &folder, SNB_STREAM_INLINE, &[]);
     equals_expected(&store, &folder);
+    chunks_carry_most(&store);
 }
 
 #[test]
@@ -77,11 +86,11 @@ fn deletes_take_along_what_the_application_says_and_unknown_ones_do_nothing() {
     write("events.csv", events);
     for upto in 0..=11_u64 {
         let store = Store::new();
-        load(&store, folder.path(), &["--events", &upto.to_string()]);
+        load(&store, folder.path(), 1, &["--events", &upto.to_string()]);
         equals(&store, folder.path(), upto);
     }
     let store = Store::new();
-    load(&store, folder.path(), &[]);
+    load(&store, folder.path(), 1, &[]);
     let posts = |live: bool| -> BTreeSet<String> {
         let posts = store.export("posts_v2").into_iter().filter(|post| post.get("deletedAt").is_none() == live);
         posts.map(|post| post["id"].as_str().unwrap().to_owned()).collect()
@@ -91,10 +100,30 @@ fn deletes_take_along_what_the_application_says_and_unknown_ones_do_nothing() {
     assert_eq!(posts(false), expected(&["11", "12", "30", "31"]));
 }
 
-fn load(store: &Store, folder: &Path, more: &[&str]) {
-    let folder = folder.display().to_string();
-    let arguments = [&["demo", "--data", &folder][..], &FOR_LDBC, more].concat();
+fn load(store: &Store, folder: &Path, inline_max: usize, more: &[&str]) {
+    let (folder, inline_max) = (folder.display().to_string(), format!("user_feed.fan_out_inline_max={inline_max}"));
+    let arguments = [&["demo", "--data", &folder, "--set", &inline_max][..], &FOR_LDBC, more].concat();
     store.run(&arguments).succeeded();
+}
+
+/// Of what is shown. What is settled before there are chunks is in the first one, so that one does not count.
+fn chunks_carry_most(store: &Store) {
+    let mut first_cuts = BTreeMap::new();
+    for work in store.export("fanOut") {
+        if let Ok(Chunk { chunk: 0, post_id, cuts, .. }) = serde_json::from_value(work) {
+            first_cuts.insert(post_id, cuts.into_iter().next().unwrap());
+        }
+    }
+    let (mut in_chunks, mut items) = (0, 0);
+    feeds(store, &mut |person, feed| {
+        for item in feed.iter().filter(|item| item.get("deletedAt").is_none()) {
+            items += 1;
+            let first_cut = first_cuts.get(item["postId"].as_str().unwrap());
+            in_chunks += usize::from(first_cut.is_some_and(|first| person >= first.as_str()));
+        }
+    });
+    println!("{in_chunks} of {items} items came by chunks");
+    assert!(2 * in_chunks > items, "{in_chunks} of {items} items came by chunks");
 }
 
 /// Every person's answers, from what the commands give a user.

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedmill_clock::{Clock, Entropy, ManualClock, Monotonic};
-use feedmill_documents::containers::{self, FOLLOWS, LEASES, POSTS};
+use feedmill_documents::containers::{self, AUTHOR_POSTS, FOLLOWS, LEASES, POSTS};
 use feedmill_documents::time;
-use feedmill_engine::{Engine, Lifetime, Options, Parts, StartFrom};
+use feedmill_engine::{Engine, Lifetime, Options, Parts, StartFrom, Waiting};
 use feedmill_store_api::{DocumentId, Operation, PartitionKey};
 use futures::FutureExt;
 use serde_json::json;
@@ -31,6 +31,7 @@ const OTHERS: usize = 200;
 const FOLLOWERS_OF_OTHERS: usize = 10;
 const POSTS_TO_WAKE: usize = 100;
 const STAR: &str = "star";
+const CELEBRATED: &str = "celebrated";
 /// Enough for hosts to find each other, make their leases and share them.
 const OPENING: Duration = Duration::from_secs(60);
 const LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -44,6 +45,10 @@ pub struct Audience {
     pub followers: usize,
     pub fan_out_inline_max: NonZeroUsize,
     pub hosts: usize,
+    /// Physical partitions of each container.
+    pub partitions: u32,
+    /// Of the hosts.
+    pub options: Options,
     /// What each container has to give.
     pub units_per_second: f64,
     /// How often one of the others writes a post, on average.
@@ -63,12 +68,16 @@ pub struct Figures {
     pub beside: Vec<Duration>,
     /// Until the whole audience had its post.
     pub took: Duration,
+    /// Until that post no longer held up the lease of its range: a position behind it was stored.
+    pub passed: Duration,
     /// Items of that post that each host has made.
     pub by_host: BTreeMap<String, usize>,
     /// Items of that post that somebody asked for once more.
     pub again: usize,
     /// Requests under way at the same time, of all hosts.
     pub in_flight_max: usize,
+    /// Documents that were read and held in memory at the same time, by all hosts.
+    pub held_max: usize,
     /// Requests that were refused because the second's units were spent.
     pub throttled: u64,
 }
@@ -81,6 +90,8 @@ impl Audience {
             followers,
             fan_out_inline_max: feedmill_user_feed::Options::default().fan_out_inline_max,
             hosts: 3,
+            partitions: 2,
+            options: Options::default(),
             units_per_second: 20_000.0,
             pause: Duration::from_millis(50),
             posts_alone: 1_000,
@@ -115,7 +126,7 @@ struct Scene {
 impl Scene {
     async fn run(play: Audience, clock: ManualClock) -> Figures {
         let seed = Seed(play.seed);
-        let store = Store::new(&clock, containers::all(2)).await;
+        let store = Store::new(&clock, containers::all(play.partitions)).await;
         let supply = Supply::new(&clock, seed.stream("supply"), play.units_per_second);
         let chance = seed.stream("authors");
         let mut scene = Self { play, clock, store, supply, chance, count: 0, written: Vec::new() };
@@ -135,11 +146,14 @@ impl Scene {
         }
         let alone = scene.settled().await;
         let began = scene.clock.monotonic();
-        scene.post("celebrated", STAR).await;
-        let mut is_to_crash = scene.play.crash;
+        scene.post(CELEBRATED, STAR).await;
+        let (mut is_to_crash, mut passed) = (scene.play.crash, None);
         let landed = loop {
             scene.small_post().await;
-            let landed = scene.supply.landed("celebrated");
+            let landed = scene.supply.landed(CELEBRATED);
+            if passed.is_none() && landed.items > 0 && scene.is_passed().await {
+                passed = Some(scene.clock.monotonic().since(began));
+            }
             if is_to_crash && 2 * landed.items >= scene.play.followers {
                 is_to_crash = false;
                 // The process is gone at once.
@@ -150,13 +164,19 @@ impl Scene {
             }
         };
         let beside = scene.settled().await;
+        while passed.is_none() {
+            scene.clock.sleep(LOOK).await;
+            passed = scene.is_passed().await.then(|| scene.clock.monotonic().since(began));
+        }
         Figures {
             alone,
             beside,
             took: landed.last.map_or(Duration::ZERO, |last| last.since(began)),
+            passed: passed.unwrap_or_default(),
             by_host: landed.by,
             again: landed.again,
             in_flight_max: scene.supply.in_flight_max(),
+            held_max: scene.supply.held_max(),
             throttled: scene.supply.throttled(),
         }
     }
@@ -194,7 +214,7 @@ impl Scene {
             entropy: seed.stream(&name),
             host: name,
             exclusive: false,
-            options: Options::default(),
+            options: self.play.options.clone(),
         });
         let feeds = feedmill_user_feed::Options {
             fan_out_inline_max: self.play.fan_out_inline_max,
@@ -208,6 +228,18 @@ impl Scene {
             panic!("an engine ended by itself: {ended:?}");
         });
         AbortOnDropHandle::new(tokio::spawn(run.boxed()))
+    }
+
+    /// Whether the position that is stored of the range with the celebrated post is behind it.
+    async fn is_passed(&self) -> bool {
+        let is_celebrated = |body: &[u8]| {
+            let post: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+            post["postId"] == CELEBRATED
+        };
+        let (name, database) =
+            (feedmill_user_feed::name(&feedmill_user_feed::Options::default()), &*self.store.database);
+        let waiting = Waiting::of(database, LEASES, (&name, AUTHOR_POSTS), usize::MAX, is_celebrated).await;
+        waiting.expect("memory does not fail").changes == 0
     }
 
     async fn small_post(&mut self) {
@@ -251,8 +283,9 @@ impl fmt::Display for Figures {
             let [half, most] = [50, 99].map(|share| percentile(times, share));
             writeln!(f, "{name}: {} posts, p50 {half:.2?}, p99 {most:.2?}", times.len())?;
         }
-        let Self { took, by_host, again, in_flight_max, throttled, .. } = self;
+        let Self { took, passed, by_host, again, in_flight_max, held_max, throttled, .. } = self;
         writeln!(f, "the audience was served within {took:.1?}, by {by_host:?}; {again} items were asked for again")?;
+        writeln!(f, "its lease was past the post after {passed:.1?}; documents in memory at most {held_max}")?;
         write!(f, "requests under way at most {in_flight_max}, refused for want of request units {throttled}")
     }
 }

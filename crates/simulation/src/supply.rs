@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use feedmill_clock::{Clock, Entropy, ManualClock, Monotonic};
 use feedmill_documents::containers::USER_FEED;
 use feedmill_store_api::{
@@ -11,8 +13,8 @@ use feedmill_store_api::{
     Operation, PageRequest, PartitionKey, PassingContainer, PassingDatabase, Query, QueryPage, ReadLevel,
     RequestCharge, Result, Scope, Written,
 };
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt};
 use parking_lot::Mutex;
 
 use crate::seed::Chance;
@@ -33,6 +35,9 @@ struct Shared {
     /// Of each container.
     units_per_second: f64,
     state: Mutex<State>,
+    /// Bodies of documents that were read and that somebody still has.
+    held: AtomicUsize,
+    held_max: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -62,7 +67,14 @@ pub(crate) struct Landed {
 
 impl Supply {
     pub(crate) fn new(clock: &ManualClock, entropy: Entropy, units_per_second: f64) -> Self {
-        Self(Arc::new(Shared { clock: clock.clone(), entropy, units_per_second, state: Mutex::default() }))
+        Self(Arc::new(Shared {
+            clock: clock.clone(),
+            entropy,
+            units_per_second,
+            state: Mutex::default(),
+            held: AtomicUsize::default(),
+            held_max: AtomicUsize::default(),
+        }))
     }
 
     /// The database as one host has it.
@@ -90,6 +102,19 @@ impl Supply {
 
     pub(crate) fn throttled(&self) -> u64 {
         self.0.state.lock().throttled
+    }
+
+    /// Documents that all hosts together had in memory at the same time, of those that they had read.
+    pub(crate) fn held_max(&self) -> usize {
+        self.0.held_max.load(Ordering::Relaxed)
+    }
+
+    /// Counts a document for as long as anybody has it.
+    fn hand_out(&self, body: &mut Bytes) {
+        let held = self.0.held.fetch_add(1, Ordering::Relaxed) + 1;
+        self.0.held_max.fetch_max(held, Ordering::Relaxed);
+        let inner = std::mem::take(body);
+        *body = Bytes::from_owner(HandedOut { inner, supply: self.clone() });
     }
 
     async fn way(&self) {
@@ -167,6 +192,24 @@ impl Drop for UnderWay {
     }
 }
 
+/// A document that was read.
+struct HandedOut {
+    inner: Bytes,
+    supply: Supply,
+}
+
+impl AsRef<[u8]> for HandedOut {
+    fn as_ref(&self) -> &[u8] {
+        &self.inner
+    }
+}
+
+impl Drop for HandedOut {
+    fn drop(&mut self) {
+        self.supply.0.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl MeteredContainer {
     async fn request<T>(&self, send: BoxFuture<'_, Result<T>>, charge: impl Fn(&T) -> RequestCharge) -> Result<T> {
         let _under_way = UnderWay::new(&self.supply);
@@ -217,7 +260,12 @@ impl PassingContainer for MeteredContainer {
         id: &'a DocumentId,
         level: &'a ReadLevel,
     ) -> BoxFuture<'a, Result<(Option<Document>, RequestCharge)>> {
-        self.request(self.inner.read(key, id, level), |(_, charge)| *charge).boxed()
+        let read = self.request(self.inner.read(key, id, level), |(_, charge)| *charge);
+        read.map_ok(|(mut found, charge)| {
+            found.iter_mut().for_each(|found| self.supply.hand_out(&mut found.body));
+            (found, charge)
+        })
+        .boxed()
     }
 
     fn read_many<'a>(
@@ -227,7 +275,12 @@ impl PassingContainer for MeteredContainer {
         level: &'a ReadLevel,
     ) -> BoxFuture<'a, Result<(Vec<Option<Document>>, RequestCharge)>> {
         self.again(ids);
-        self.request(self.inner.read_many(key, ids, level), |(_, charge)| *charge).boxed()
+        let read = self.request(self.inner.read_many(key, ids, level), |(_, charge)| *charge);
+        read.map_ok(|(mut found, charge)| {
+            found.iter_mut().flatten().for_each(|found| self.supply.hand_out(&mut found.body));
+            (found, charge)
+        })
+        .boxed()
     }
 
     fn write<'a>(&'a self, key: &'a PartitionKey, operation: Operation) -> BoxFuture<'a, Result<Written>> {
@@ -268,7 +321,12 @@ impl PassingContainer for MeteredContainer {
         page: &'a PageRequest,
         level: &'a ReadLevel,
     ) -> BoxFuture<'a, Result<QueryPage>> {
-        self.request(self.inner.query(scope, query, page, level), |page| page.charge).boxed()
+        let read = self.request(self.inner.query(scope, query, page, level), |page| page.charge);
+        read.map_ok(|mut page| {
+            page.items.iter_mut().for_each(|item| self.supply.hand_out(item));
+            page
+        })
+        .boxed()
     }
 
     fn read_page<'a>(
@@ -279,6 +337,11 @@ impl PassingContainer for MeteredContainer {
     ) -> BoxFuture<'a, Result<FeedPage>> {
         // A page without changes is the price of waiting: nobody's.
         let charge = |page: &FeedPage| if page.changes.is_empty() { RequestCharge::ZERO } else { page.charge };
-        self.request(self.inner.read_page(range, start, items_max), charge).boxed()
+        let read = self.request(self.inner.read_page(range, start, items_max), charge);
+        read.map_ok(|mut page| {
+            page.changes.iter_mut().for_each(|change| self.supply.hand_out(&mut change.body));
+            page
+        })
+        .boxed()
     }
 }

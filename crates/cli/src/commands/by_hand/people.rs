@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
 use feedmill_documents::containers::PUBLIC_PROFILES;
-use feedmill_store_api::{Database, PageRequest, Query, ReadLevel, Scope};
+use feedmill_documents::id;
+use feedmill_store_api::{Database, DocumentId, PageRequest, Query, ReadLevel, Scope};
 
 use super::canonical::Canonical;
 use crate::error::{Failure, Result};
@@ -79,8 +80,8 @@ impl Who {
                 }
                 let query = match &self.after {
                     None => Query::new("SELECT c.id, c.userId FROM c ORDER BY c.id"),
-                    Some(after) => Query::new("SELECT c.id, c.userId FROM c WHERE c.userId > @after ORDER BY c.id")
-                        .with("@after", after.as_str()),
+                    Some(after) => Query::new("SELECT c.id, c.userId FROM c WHERE c.id > @after ORDER BY c.id")
+                        .with("@after", in_order(after)?.as_str()),
                 };
                 return Ok(People::Profiles { query, next: Some(PageRequest::first(PAGE_ITEMS)) });
             }
@@ -97,6 +98,15 @@ impl Who {
         }
         Ok(People::Listed(listed.into_iter()))
     }
+}
+
+/// Where somebody stands in the order in which profiles are listed: an id with a character that is encoded stands elsewhere than
+/// it would by itself.
+fn in_order(user: &str) -> Result<DocumentId> {
+    id::join([user]).map_err(|error| {
+        let error = anyhow::Error::new(error).context("--after names nobody");
+        Failure::misuse(error, "one person's id, as the run before said it when it was stopped")
+    })
 }
 
 impl People {
