@@ -39,7 +39,9 @@ impl Outbox {
     /// Begins a transaction, in a task of its own: a BEGIN that is abandoned before its answer leaves its connection in a
     /// transaction that sqlx 0.9 knows nothing of, and the pool gives it to the next.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        begin_with(&self.pool, "BEGIN".to_owned()).await
+        let pool = self.pool.clone();
+        let begun = tokio::spawn(async move { pool.begin().await }).await;
+        begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
     /// A pool of one connection, for the claims of one relay: what has been prepared and read there stays at hand, where a
@@ -55,6 +57,8 @@ impl Outbox {
     /// Its statements look at a few rows through indexes, whatever waits. So they are planned once and never compiled: both
     /// would take longer than they do. And the commit does not wait for the disk: marks that a crash of the server takes back
     /// are events that are relayed again.
+    ///
+    /// A BEGIN that is abandoned before its answer holds nothing, and the next claim goes on in its transaction.
     pub(crate) async fn begin_claim(
         &self,
         claims: &PgPool,
@@ -66,19 +70,13 @@ impl Outbox {
              SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = {idle_max};
              SAVEPOINT claim"
         );
-        begin_with(claims, statements).await
+        claims.begin_with(AssertSqlSafe(statements)).await
     }
 
     /// The clock's time as PostgreSQL's `to_timestamp` takes it.
     pub(crate) fn now_seconds(&self) -> f64 {
         seconds(self.clock.now())
     }
-}
-
-async fn begin_with(pool: &PgPool, statements: String) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let pool = pool.clone();
-    let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statements)).await }).await;
-    begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Connections to a database that answers now. A relay holds one of them to listen, and has one more for its claims.

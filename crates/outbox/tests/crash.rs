@@ -1,7 +1,9 @@
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use feedmill_clock::{Clock, Entropy, SystemClock, timeout};
-use feedmill_outbox::Lifetime;
+use feedmill_clock::{Clock, Entropy, SystemClock};
+use feedmill_outbox::{Lifetime, Outbox, connect};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{World, post, uuid};
@@ -34,27 +36,62 @@ async fn a_crash_between_write_and_mark_repeats_an_idempotent_write() {
 }
 
 #[tokio::test]
-async fn a_claim_abandoned_at_any_point_leaves_no_transaction_behind() {
-    let Some(world) = World::new("a_claim_abandoned_at_any_point_leaves_no_transaction_behind").await else { return };
+async fn a_step_abandoned_at_any_point_is_done_by_the_next() {
+    let Some(world) = World::new("a_step_abandoned_at_any_point_is_done_by_the_next").await else { return };
     world.users(1).await;
     world.sql(&post(1)).await;
     let relay = world.relay(&world.outbox().await);
-    let begun = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
-    for polls in 1..60 {
+    world.settle(&relay).await;
+    for waits in 1.. {
         world.sql("UPDATE posts SET body = body || 'x'").await;
-        {
-            let mut step = Box::pin(relay.step());
-            for _ in 0..polls {
-                if futures::poll!(&mut step).is_ready() {
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
+        if ends_before(waits, relay.step()).await {
+            assert!(waits > 4, "it begins, claims, writes, marks and commits, and waits for each of them");
+            break;
         }
-        let none_begun = async { while world.number(begun).await > 0 {} };
-        let ended = timeout(&SystemClock, Duration::from_secs(20), none_begun).await;
-        ended.unwrap_or_else(|| panic!("the connection stays in a transaction, abandoned after {polls} polls"));
+        world.settle(&relay).await;
+        let left = world.number("SELECT count(*) FROM outbox WHERE processed_at IS NULL").await;
+        assert_eq!(left, 0, "abandoned at its wait number {waits}");
     }
+    world.assert_documents_are_right().await;
+}
+
+#[tokio::test]
+async fn a_page_abandoned_at_any_point_leaves_no_transaction_to_who_comes_next() {
+    let Some(world) = World::new("a_page_abandoned_at_any_point_leaves_no_transaction_to_who_comes_next").await else {
+        return;
+    };
+    // All of it goes through one connection.
+    let pool = connect(&world.url, 1).await.unwrap();
+    let outbox = Outbox::open(pool.clone(), world.options(), Arc::new(SystemClock)).await.unwrap();
+    for waits in 1.. {
+        let ended = ends_before(waits, outbox.snapshot(true, &CancellationToken::new(), |_, _| {})).await;
+        sqlx::raw_sql("INSERT INTO users (email, provider) VALUES (gen_random_uuid() || '@x', 'google')")
+            .execute(&pool)
+            .await
+            .unwrap();
+        let seen = world.number("SELECT count(*) FROM users").await;
+        assert_eq!(seen, i64::from(waits), "it is not committed, abandoned at the wait number {waits}");
+        if ended {
+            assert!(waits > 4, "it begins, reads, notes and commits, and waits for each of them");
+            break;
+        }
+    }
+}
+
+/// Polls a future whenever it is woken, and drops it when it has to wait for the `waits`-th time.
+async fn ends_before(waits: u32, future: impl Future) -> bool {
+    let mut future = std::pin::pin!(future);
+    let mut left = waits;
+    std::future::poll_fn(|context| {
+        let polled = future.as_mut().poll(context);
+        left -= u32::from(polled.is_pending());
+        match polled {
+            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Pending if left == 0 => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -59,21 +59,50 @@ async fn a_key_in_flight_is_left_alone_by_other_relays() {
     let outbox = world.outbox().await;
     let (stuck, other) = (world.relay(&outbox), world.relay(&outbox));
     world.store.silent(true);
-    let mut in_flight = Box::pin(stuck.step());
-    while world.store.sent().is_empty() {
-        let _pending = futures::poll!(&mut in_flight);
-        tokio::task::yield_now().await;
-    }
+    let mut step = Box::pin(stuck.step());
+    in_flight(&world, &mut step, 1).await;
     world.store.silent(false);
     world.sql(&chain("b", 10)).await;
     world.settle(&other).await;
     let done =
         |key: &str| format!("SELECT count(*) FROM outbox WHERE partition_key = '{key}' AND processed_at IS NOT NULL");
     assert_eq!((world.number(&done("a")).await, world.number(&done("b")).await), (0, 10));
-    drop(in_flight);
+    drop(step);
     // Only once the server has seen the lost claim can the key be taken.
     while world.number(&done("a")).await < 10 {
         world.settle(&other).await;
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_taken_is_left_to_who_has_what_is_before_it() {
+    const ROWS: u32 = 4;
+    let Some(world) = World::new("what_may_not_be_taken_is_left_to_who_has_what_is_before_it").await else { return };
+    world.sql(&chain("a", 3 * ROWS)).await;
+    let options = Options { batch_rows_max: ROWS, ..world.options() };
+    let outbox = world.outbox_with(options, Arc::new(world.manual.clone())).await;
+    let (first, other) = (world.relay(&outbox), world.relay(&outbox));
+    world.store.silent(true);
+    let mut of_first = Box::pin(first.step());
+    in_flight(&world, &mut of_first, 1).await;
+    world.sql(&chain("b", ROWS)).await;
+    // Among the oldest it finds only what waits behind the first relay's events, so it goes on to the other key.
+    let mut of_other = Box::pin(other.step());
+    in_flight(&world, &mut of_other, 2).await;
+    world.store.silent(false);
+    drop(of_first);
+    let done = "SELECT count(*) FROM outbox WHERE partition_key = 'a' AND processed_at IS NOT NULL";
+    while world.number(done).await < i64::from(ROWS) {
+        world.settle(&first).await;
+    }
+    assert_eq!(world.number(done).await, i64::from(3 * ROWS), "the rest of its key is not locked by the other");
+}
+
+/// Drives a step until so many documents have been sent since the beginning.
+async fn in_flight(world: &World, step: &mut (impl Future + Unpin), sent: usize) {
+    while world.store.sent().len() < sent {
+        let _pending = futures::poll!(&mut *step);
+        tokio::task::yield_now().await;
     }
 }
 
