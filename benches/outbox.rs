@@ -7,16 +7,16 @@
 //! The server does not wait for the disk.
 //!
 //! Once server and relays share the machine's processors, as they compete there; once the server has one and the relays have the
-//! others, as they would on two machines. `-- shared` or `-- apart` measures one of the two.
+//! others, as they would on two machines. `-- shared` or `-- apart` measures one of the two, a number only so many relays.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use feedmill_benches::{DiscardingDatabase, bind_family, cpu_seconds, cpu_seconds_of_family};
+use feedmill_benches::{DiscardingDatabase, bind_family, cpu_seconds, cpu_seconds_of_family, cpu_seconds_of_machine};
 use feedmill_clock::{Clock, Entropy, SystemClock};
 use feedmill_documents::containers;
 use feedmill_local_store::LocalStore;
-use feedmill_outbox::{Lifetime, Options, Outbox, PgPool, Relays, Summary};
+use feedmill_outbox::{Lifetime, Options, Outbox, PgPool, Relays, Spent, Summary};
 use feedmill_store_api::Database;
 use feedmill_test_servers::Postgres;
 use serde_json::{Value, json};
@@ -43,8 +43,7 @@ type Failure = Box<dyn std::error::Error>;
 struct Drained {
     drains: u32,
     seconds: f64,
-    server_cpu_seconds: f64,
-    own_cpu_seconds: f64,
+    used: Used,
     summary: Summary,
 }
 
@@ -59,8 +58,49 @@ impl Drained {
 
     /// Processor time of an event, in microseconds: the server's and our own.
     fn cpu_us(&self) -> [f64; 2] {
-        [self.server_cpu_seconds, self.own_cpu_seconds].map(|seconds| seconds * 1e6 / self.events())
+        [self.used.server, self.used.own].map(|seconds| seconds * 1e6 / self.events())
     }
+
+    /// Of the time that so many relays had: claiming, writing and marking, in percent.
+    fn parts(&self, relays: u32) -> [f64; 3] {
+        let Spent { claiming, writing, marking } = self.summary.spent;
+        let whole = f64::from(relays) * self.seconds;
+        [claiming, writing, marking].map(|time| 100.0 * time.as_secs_f64() / whole)
+    }
+
+    /// Of the time that all processors had: what others used, and what nobody did, in percent.
+    fn rest(&self, processors: f64) -> [f64; 2] {
+        let Used { server, own, machine } = self.used;
+        let all = processors * self.seconds;
+        [machine - server - own, all - machine].map(|seconds| 100.0 * (seconds / all).max(0.0))
+    }
+}
+
+/// Processor time, in seconds.
+#[derive(Clone, Copy, Default)]
+struct Used {
+    server: f64,
+    own: f64,
+    machine: f64,
+}
+
+impl Used {
+    fn so_far(server: &Postgres) -> Option<Self> {
+        let (of_server, own) = (cpu_seconds_of_family(server.process())?, cpu_seconds()?);
+        Some(Self { server: of_server, own, machine: cpu_seconds_of_machine()? })
+    }
+
+    fn add(&mut self, before: Self, after: Self) {
+        self.server += after.server - before.server;
+        self.own += after.own - before.own;
+        self.machine += after.machine - before.machine;
+    }
+}
+
+/// Where server and relays run.
+struct Place {
+    name: &'static str,
+    processors: f64,
 }
 
 fn main() -> Result<(), Failure> {
@@ -68,17 +108,21 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let processors = std::thread::available_parallelism()?.get();
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let wanted = |place: &str| asked.is_empty() || asked.iter().any(|asked| asked == place);
+    let (numbers, places): (Vec<_>, Vec<_>) = asked.iter().partition(|asked| asked.parse::<u32>().is_ok());
+    let relays: Vec<u32> = numbers.iter().filter_map(|number| number.parse().ok()).collect();
+    let relays = if relays.is_empty() { &RELAYS[..] } else { &relays };
+    let wanted = |place: &str| places.is_empty() || places.iter().any(|asked| *asked == place);
+    let place = |name| Place { name, processors: processors as f64 };
     let bound = |to: &str, of: &str| bind_family(server.process(), to) && bind_family(std::process::id(), of);
     let mut runs = Vec::new();
     if wanted("shared") {
         println!("each with all {processors} processors:");
-        runs.extend(runtime.block_on(measure(&server, "shared"))?);
+        runs.extend(runtime.block_on(measure(&server, place("shared"), relays))?);
     }
     if wanted("apart") {
         if processors > 1 && bound("0", &format!("1-{}", processors - 1)) {
             println!("\nthe server with one processor, the relays with the others:");
-            runs.extend(runtime.block_on(measure(&server, "apart"))?);
+            runs.extend(runtime.block_on(measure(&server, place("apart"), relays))?);
         } else {
             println!("\nskipped: the server with a processor of its own, because there is none or no `taskset`");
         }
@@ -90,18 +134,16 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn measure(server: &Postgres, processors: &str) -> Result<Vec<Value>, Failure> {
+async fn measure(server: &Postgres, place: Place, relays: &[u32]) -> Result<Vec<Value>, Failure> {
     let pool = feedmill_outbox::connect(&server.database(), 16).await?;
     feedmill_outbox::migrate(&pool).await?;
     // It would come once a minute, to whomever it meets; before each drain it is done by hand.
     sqlx::raw_sql("ALTER TABLE outbox SET (autovacuum_enabled = false)").execute(&pool).await?;
-    println!("                ceiling        no store          in memory   µs an event: ceiling   in memory");
-    println!(
-        "   keys relays        /s        /s   of it        /s   of it       server client  server relay   the relays' time"
-    );
+    println!("                                   of the    µs an event     of all processors    of the relays' time");
+    println!("   keys relays               /s   ceiling  server  client    others  nobody    claim  write   mark");
     let mut report = Vec::new();
     for keys in KEYS {
-        for relays in RELAYS {
+        for &relays in relays {
             let options = Options { relays, ..Options::default() };
             let (mut sql, mut discarded, mut stored) = <(Drained, Drained, Drained)>::default();
             for _ in 0..ROUNDS {
@@ -111,32 +153,21 @@ async fn measure(server: &Postgres, processors: &str) -> Result<Vec<Value>, Fail
                 timed(server, &pool, keys, &mut discarded, drain(&pool, &options, &discarding)).await?;
                 timed(server, &pool, keys, &mut stored, drain(&pool, &options, &memory)).await?;
             }
-            let spent = stored.summary.spent;
-            let whole = f64::from(relays) * stored.seconds;
-            let part = |time: Duration| 100.0 * time.as_secs_f64() / whole;
-            let (claiming, writing, marking) = (part(spent.claiming), part(spent.writing), part(spent.marking));
-            let of_ceiling = |drained: &Drained| 100.0 * drained.per_second() / sql.per_second();
-            let ([sql_server, sql_client], [stored_server, stored_relay]) = (sql.cpu_us(), stored.cpu_us());
-            println!(
-                "{keys:>7}{relays:>7}{:>10.0}{:>10.0}{:>7.0}%{:>10.0}{:>7.0}%{sql_server:>13.1}{sql_client:>7.1}{stored_server:>8.1}{stored_relay:>6.1}   claim {claiming:.0}%, write {writing:.0}%, mark {marking:.0}%, rest {:.0}%",
-                sql.per_second(),
-                discarded.per_second(),
-                of_ceiling(&discarded),
-                stored.per_second(),
-                of_ceiling(&stored),
-                100.0 - claiming - writing - marking,
-            );
-            let cpu = |drained: &Drained| {
-                let [server, client] = drained.cpu_us();
-                json!({ "server": server, "client": client })
-            };
-            report.push(json!({
-                "processors": processors, "keys": keys, "relays": relays, "batch_rows": options.batch_rows_max,
-                "sql_per_second": sql.per_second(), "discarded_per_second": discarded.per_second(),
-                "stored_per_second": stored.per_second(), "batches": stored.summary.batches,
-                "cpu_us_per_event": { "sql": cpu(&sql), "discarded": cpu(&discarded), "stored": cpu(&stored) },
-                "percent_of_relays_time": { "claiming": claiming, "writing": writing, "marking": marking },
-            }));
+            for (way, drained) in [("ceiling", &sql), ("no store", &discarded), ("in memory", &stored)] {
+                let of_ceiling = 100.0 * drained.per_second() / sql.per_second();
+                let ([server, client], [others, nobody]) = (drained.cpu_us(), drained.rest(place.processors));
+                let [claim, write, mark] = drained.parts(relays);
+                print!("{keys:>7}{relays:>7} {way:<9}{:>9.0}{of_ceiling:>9.0}%", drained.per_second());
+                print!("{server:>8.1}{client:>8.1}{others:>9.0}%{nobody:>7.0}%");
+                println!("{claim:>8.0}%{write:>6.0}%{mark:>6.0}%");
+                report.push(json!({
+                    "processors": place.name, "keys": keys, "relays": relays, "batch_rows": options.batch_rows_max, "way": way,
+                    "per_second": drained.per_second(), "percent_of_ceiling": of_ceiling, "batches": drained.summary.batches,
+                    "cpu_us_per_event": { "server": server, "client": client },
+                    "percent_of_all_processors": { "others": others, "nobody": nobody },
+                    "percent_of_relays_time": { "claiming": claim, "writing": write, "marking": mark },
+                }));
+            }
         }
     }
     Ok(report)
@@ -171,22 +202,22 @@ async fn timed(
     draining: impl Future<Output = Result<Summary, Failure>>,
 ) -> Result<(), Failure> {
     fill(pool, keys).await?;
-    let used = || Some((cpu_seconds_of_family(server.process())?, cpu_seconds()?));
-    let (server_before, own_before) = used().ok_or("the processes' times are in /proc")?;
+    let before = Used::so_far(server).ok_or("the processes' times are in /proc")?;
     let began = SystemClock.monotonic();
     let summary = draining.await?;
     drained.seconds += SystemClock.monotonic().since(began).as_secs_f64();
+    let machine = cpu_seconds_of_machine();
     // A process of the server that is just ending would be counted neither among its children nor with those that have ended.
     SystemClock.sleep(Duration::from_millis(200)).await;
-    let (server_after, own_after) = used().ok_or("the processes' times are in /proc")?;
+    let mut after = Used::so_far(server).ok_or("the processes' times are in /proc")?;
+    after.machine = machine.unwrap_or(after.machine);
     let left: i64 =
         sqlx::query_scalar("SELECT count(*) FROM outbox WHERE processed_at IS NULL").fetch_one(pool).await?;
     if left > 0 {
         return Err(format!("{left} events still wait").into());
     }
     drained.drains += 1;
-    drained.server_cpu_seconds += server_after - server_before;
-    drained.own_cpu_seconds += own_after - own_before;
+    drained.used.add(before, after);
     drained.summary = drained.summary + summary;
     Ok(())
 }

@@ -7,4 +7,4 @@ mod process;
 
 pub use discarding::DiscardingDatabase;
 pub use measured::{MeasuredDatabase, Spent, Times};
-pub use process::{bind_family, cpu_seconds, cpu_seconds_of_family, peak_memory_bytes};
+pub use process::{bind_family, cpu_seconds, cpu_seconds_of_family, cpu_seconds_of_machine, peak_memory_bytes};

@@ -20,6 +20,16 @@ pub fn cpu_seconds_of_family(process: u32) -> Option<f64> {
     Some(seconds(parent.own_ticks + parent.ended_ticks + children.sum::<u64>()))
 }
 
+/// Processor time that the whole machine has used so far, whoever did, a hypervisor's other guests included.
+pub fn cpu_seconds_of_machine() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    // user nice system idle iowait irq softirq steal; guests are part of user.
+    let ticks = stat.lines().next()?.split_whitespace().skip(1).take(8).map(|ticks| ticks.parse::<u64>().ok());
+    let ticks: Vec<u64> = ticks.collect::<Option<_>>()?;
+    let idle = ticks.get(3..5)?;
+    Some(seconds(ticks.iter().sum::<u64>() - idle.iter().sum::<u64>()))
+}
+
 /// Binds a process, its threads and its children to these processors (`0-3,7`); false where that cannot be done.
 pub fn bind_family(process: u32, processors: &str) -> bool {
     let mut all = children(process);

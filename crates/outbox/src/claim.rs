@@ -4,6 +4,8 @@
 //! an event in flight, waiting for a retry or dead is not overtaken; and a relay that dies loses its locks with its
 //! connection, without any claim to expire. No lock is waited for, so relays and operators cannot stop each other.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use parking_lot::Mutex;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -33,15 +35,21 @@ const OLDEST_ROWS: f64 = 1.5;
 #[derive(Debug)]
 pub(crate) struct Claim {
     oldest: String,
+    /// The same, of the keys that are dealt to this relay.
+    oldest_own: String,
+    waits_behind: String,
     next_keys: [String; 2],
     of_keys: String,
     one_of: OneOf,
+    few_keys: AtomicBool,
     /// The last key that was found in the order of keys.
     last: Mutex<Option<String>>,
 }
 
-/// Which of how many relays that share what waits: keys are dealt out among them, so that each need not find out what the
-/// others hold, and none of few keys is left without. What a relay's own keys do not fill up it takes from all.
+/// Which of how many relays that share what waits.
+///
+/// Where keys are many each takes what lies together, which costs the server least. Where they are few it would find only what
+/// waits behind what the others hold. Then keys are dealt out among them, and what a relay's own do not fill up it takes from all.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OneOf {
     pub(crate) number: u32,
@@ -77,14 +85,11 @@ impl Claim {
                   ORDER BY e.{partition_key} DESC, e.{sequence} DESC LIMIT 1) AS before",
             passed = passed("e"),
         );
-        let dealt = match one_of {
-            OneOf { relays: 1, .. } => String::new(),
-            OneOf { number, relays } => {
-                format!("AND (hashtextextended(o.{partition_key}::text, 0) & 2147483647) % {relays} = {number}")
-            }
-        };
-        let oldest = format!(
-            "WITH oldest AS MATERIALIZED (SELECT ARRAY(
+        let OneOf { number, relays } = one_of;
+        let dealt = format!("AND (hashtextextended(o.{partition_key}::text, 0) & 2147483647) % {relays} = {number}");
+        let oldest = |dealt: &str| {
+            format!(
+                "WITH oldest AS MATERIALIZED (SELECT ARRAY(
                  SELECT e.{id} FROM {name} AS e WHERE e.{processed_at} IS NULL ORDER BY e.{id} LIMIT $3) AS ids)
              {in_order} FROM (
                  SELECT {event} FROM {name} AS o
@@ -92,7 +97,10 @@ impl Claim {
                    AND o.{id} <= (SELECT ids[cardinality(ids)] FROM oldest)
                  ORDER BY o.{id} LIMIT $2 FOR UPDATE OF o SKIP LOCKED) AS mine
              ORDER BY mine.key, mine.position"
-        );
+            )
+        };
+        let waits_behind =
+            format!("SELECT EXISTS (SELECT FROM {name} AS e WHERE e.{processed_at} IS NULL ORDER BY e.{id} OFFSET $1)");
         // From key to key through the index, so that a key costs the same whatever waits in it.
         let next = |behind: &str| {
             format!(
@@ -129,14 +137,23 @@ impl Claim {
                  ORDER BY o.{sequence} LIMIT $3 FOR UPDATE OF o SKIP LOCKED) AS mine
              ORDER BY mine.key, mine.position"
         );
-        Self { oldest, next_keys, of_keys, one_of, last: Mutex::default() }
+        Self {
+            oldest: oldest(""),
+            oldest_own: oldest(&dealt),
+            waits_behind,
+            next_keys,
+            of_keys,
+            one_of,
+            few_keys: AtomicBool::new(true),
+            last: Mutex::default(),
+        }
     }
 
     /// Locks events and returns those that may be taken, each key's in order. The locks last until the transaction of
     /// `connection` ends.
     ///
-    /// First of what waits longest, and where little of that may be taken (others have it, or it waits itself) more in the
-    /// order of keys, each time behind those of the time before.
+    /// First of what waits longest. Where little of that may be taken (others have it, or it waits itself) and there is more,
+    /// more in the order of keys, each time behind those of the time before.
     pub(crate) async fn take(
         &self,
         connection: &mut PgConnection,
@@ -144,20 +161,13 @@ impl Claim {
         rows_max: u32,
     ) -> Result<Vec<Event>, Error> {
         let rows = rows_max as usize;
-        let looked_at = f64::from(rows_max) * f64::from(self.one_of.relays) * OLDEST_ROWS;
-        let oldest = sqlx::query(AssertSqlSafe(self.oldest.as_str()))
-            .bind(now_seconds)
-            .bind(i64::from(rows_max))
-            .bind(looked_at.ceil() as i64)
-            .fetch_all(&mut *connection)
-            .await
-            .attempted(|| "claim the oldest events".to_owned())?;
-        let mut taken = Taken::default();
-        taken.take(&oldest)?;
-        if taken.events.is_empty() && !oldest.is_empty() {
-            // Whoever has the events before these wants these next.
-            let unlock = sqlx::raw_sql("ROLLBACK TO SAVEPOINT claim").execute(&mut *connection).await;
-            unlock.attempted(|| "unlock events that may not be taken".to_owned())?;
+        let dealt = self.one_of.relays > 1 && self.few_keys.load(Ordering::Relaxed);
+        let (mut taken, locked) = self.take_oldest(connection, dealt, now_seconds, rows_max).await?;
+        if !dealt && locked < rows && !self.is_more_than_looked_at(connection, rows_max).await? {
+            return Ok(taken.events);
+        }
+        if !dealt && taken.events.is_empty() && self.one_of.relays > 1 {
+            (taken, _) = self.take_oldest(connection, true, now_seconds, rows_max).await?;
         }
         let [behind, from_beginning] = &self.next_keys;
         let last = self.last.lock().clone();
@@ -188,7 +198,48 @@ impl Claim {
                 .attempted(|| format!("claim the events of {} keys", keys.len()))?;
             taken.take(&of_keys)?;
         }
+        // Fewer than nine keys among ten events.
+        self.few_keys.store(10 * taken.keys.len() < 9 * taken.events.len(), Ordering::Relaxed);
         Ok(taken.events)
+    }
+
+    /// What may be taken of the oldest events, and how many were locked to find that out.
+    async fn take_oldest(
+        &self,
+        connection: &mut PgConnection,
+        dealt: bool,
+        now_seconds: f64,
+        rows_max: u32,
+    ) -> Result<(Taken, usize), Error> {
+        let statement = if dealt { &self.oldest_own } else { &self.oldest };
+        let locked = sqlx::query(AssertSqlSafe(statement.as_str()))
+            .bind(now_seconds)
+            .bind(i64::from(rows_max))
+            .bind(self.looked_at(rows_max))
+            .fetch_all(&mut *connection)
+            .await
+            .attempted(|| "claim the oldest events".to_owned())?;
+        let mut taken = Taken::default();
+        taken.take(&locked)?;
+        if taken.events.is_empty() && !locked.is_empty() {
+            // Whoever has the events before these wants these next.
+            let unlock = sqlx::raw_sql("ROLLBACK TO SAVEPOINT claim").execute(&mut *connection).await;
+            unlock.attempted(|| "unlock events that may not be taken".to_owned())?;
+        }
+        Ok((taken, locked.len()))
+    }
+
+    /// How many of the oldest events are looked at.
+    fn looked_at(&self, rows_max: u32) -> i64 {
+        (f64::from(rows_max) * f64::from(self.one_of.relays) * OLDEST_ROWS).ceil() as i64
+    }
+
+    async fn is_more_than_looked_at(&self, connection: &mut PgConnection, rows_max: u32) -> Result<bool, Error> {
+        sqlx::query_scalar(AssertSqlSafe(self.waits_behind.as_str()))
+            .bind(self.looked_at(rows_max))
+            .fetch_one(connection)
+            .await
+            .attempted(|| "look whether more events wait".to_owned())
     }
 }
 

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use feedmill_clock::Clock;
+use feedmill_clock::{Clock, timeout};
 use jiff::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::error::Attempted;
 use crate::table::Table;
@@ -44,33 +44,32 @@ impl Outbox {
         begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
-    /// A pool of one connection, for the claims of one relay: what has been prepared and read there stays at hand, where a
-    /// pool of many would go from one to the next. It is not asked whether it still lives, because a claim finds out.
-    pub(crate) fn claims(&self) -> PgPool {
-        let one = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_MAX).test_before_acquire(false);
-        one.connect_lazy_with(self.pool.connect_options().as_ref().clone())
+    /// A connection beside those of the pool, for the claims of one relay: what has been prepared and read there stays at
+    /// hand, where those of a pool would take turns.
+    pub(crate) async fn connect_to_claim(&self) -> Result<PgConnection, sqlx::Error> {
+        let options = self.pool.connect_options();
+        let connected = timeout(&*self.clock, ACQUIRE_MAX, options.connect()).await;
+        connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
 
-    /// Begins a transaction on [`Self::claims`], with a savepoint `claim` at its beginning, that the server ends, with its
-    /// connection, once it stands still for so long.
+    /// Begins a transaction, with a savepoint `claim` at its beginning, that the server ends, with its connection, once it
+    /// stands still for so long.
     ///
     /// Its statements look at a few rows through indexes, whatever waits. So they are planned once and never compiled: both
     /// would take longer than they do. And the commit does not wait for the disk: marks that a crash of the server takes back
     /// are events that are relayed again.
-    ///
-    /// A BEGIN that is abandoned before its answer holds nothing, and the next claim goes on in its transaction.
-    pub(crate) async fn begin_claim(
+    pub(crate) async fn begin_claim<'c>(
         &self,
-        claims: &PgPool,
+        connection: &'c mut PgConnection,
         idle_max: Duration,
-    ) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    ) -> Result<Transaction<'c, Postgres>, sqlx::Error> {
         let idle_max = idle_max.as_millis();
         let statements = format!(
             "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; SET LOCAL jit = off;
              SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = {idle_max};
              SAVEPOINT claim"
         );
-        claims.begin_with(AssertSqlSafe(statements)).await
+        connection.begin_with(AssertSqlSafe(statements)).await
     }
 
     /// The clock's time as PostgreSQL's `to_timestamp` takes it.

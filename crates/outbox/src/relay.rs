@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use feedmill_clock::{Entropy, Monotonic};
 use feedmill_store_api::Database;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use parking_lot::Mutex;
+use sqlx::{AssertSqlSafe, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::{Claim, Event, OneOf};
@@ -37,8 +38,8 @@ pub struct Relay {
     outbox: Outbox,
     publisher: Publisher,
     entropy: Entropy,
-    /// Its own connection.
-    claims: PgPool,
+    /// Its own, kept from batch to batch. Who abandons a batch leaves none, and the server ends the claim with it.
+    connection: Mutex<Option<PgConnection>>,
     claim: Claim,
     mark: Mark,
     first_waits: String,
@@ -52,8 +53,7 @@ impl Relay {
 
     pub(crate) fn one_of(one_of: OneOf, outbox: Outbox, database: Arc<dyn Database>, entropy: Entropy) -> Self {
         let (table, options) = (&outbox.table, &outbox.options);
-        let claim = Claim::new(table, options.on_dead, one_of);
-        let (claims, mark) = (outbox.claims(), Mark::new(table));
+        let (claim, mark) = (Claim::new(table, options.on_dead, one_of), Mark::new(table));
         let publisher = Publisher::new(database, outbox.clock.clone(), options.clone());
         let first_waits = format!(
             "SELECT EXISTS (SELECT FROM {name} AS o
@@ -73,7 +73,16 @@ impl Relay {
                 crate::OnDead::Pass => format!("AND NOT ({})", table.dead("e")),
             },
         );
-        Self { outbox, publisher, entropy, claims, claim, mark, first_waits, progress: Progress::default() }
+        Self {
+            outbox,
+            publisher,
+            entropy,
+            connection: Mutex::default(),
+            claim,
+            mark,
+            first_waits,
+            progress: Progress::default(),
+        }
     }
 
     pub fn progress(&self) -> Progress {
@@ -165,12 +174,20 @@ impl Relay {
     async fn batch(&self, outages: u32) -> Result<(Step, Spent), Error> {
         let (clock, options) = (&self.outbox.clock, &self.outbox.options);
         let begun = clock.monotonic();
-        let begin = self.outbox.begin_claim(&self.claims, options.publish_max + CLAIM_GRACE);
-        let mut claim = begin.await.attempted(|| "begin a claim".to_owned())?;
+        let attempt = || "begin a claim".to_owned();
+        let kept = self.connection.lock().take();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => self.outbox.connect_to_claim().await.attempted(attempt)?,
+        };
+        let begin = self.outbox.begin_claim(&mut connection, options.publish_max + CLAIM_GRACE);
+        let mut claim = begin.await.attempted(attempt)?;
         let events = self.claim.take(&mut claim, self.outbox.now_seconds(), options.batch_rows_max).await?;
         let claimed = clock.monotonic();
         let mut spent = Spent { claiming: claimed.since(begun), ..Spent::default() };
         if events.is_empty() {
+            claim.rollback().await.attempted(|| "end a claim of nothing".to_owned())?;
+            *self.connection.lock() = Some(connection);
             return Ok((Step::default(), spent));
         }
         let mut published = self.publisher.publish(&events).await;
@@ -179,6 +196,7 @@ impl Relay {
         self.mirror(&mut claim, &events, &mut published).await?;
         let step = self.record(&mut claim, &events, &published, outages).await?;
         claim.commit().await.attempted(|| format!("mark a batch of {} events", events.len()))?;
+        *self.connection.lock() = Some(connection);
         spent.marking = clock.monotonic().since(written);
         ::metrics::histogram!(metrics::BATCH).record((spent.claiming + spent.writing + spent.marking).as_secs_f64());
         report(&events, &published);

