@@ -196,6 +196,22 @@ async fn a_long_line_behind_a_stuck_event_hides_no_other_key() {
 }
 
 #[tokio::test]
+async fn however_many_wait_for_a_retry_newer_events_are_found() {
+    const ROWS: u32 = 8;
+    let Some(world) = World::new("however_many_wait_for_a_retry_newer_events_are_found").await else { return };
+    for key in 0..10 * ROWS {
+        world.sql(&chain(&format!("a{key}"), 1)).await;
+    }
+    world.sql("UPDATE outbox SET payload = '{}'").await;
+    let options = Options { batch_rows_max: ROWS, ..world.options() };
+    let relay = world.relay(&world.outbox_with(options, Arc::new(world.manual.clone())).await);
+    world.settle(&relay).await;
+    world.sql(&chain("b", 3)).await;
+    world.settle(&relay).await;
+    assert_eq!(world.number("SELECT count(*) FROM outbox WHERE processed_at IS NOT NULL").await, 3);
+}
+
+#[tokio::test]
 async fn keys_behind_a_stuck_one_take_turns() {
     const KEYS: u32 = 50;
     let Some(world) = World::new("keys_behind_a_stuck_one_take_turns").await else { return };

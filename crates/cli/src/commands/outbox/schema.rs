@@ -49,7 +49,10 @@ pub(super) async fn run(args: &Args, settings: &Settings) -> Result<()> {
         table.print()?;
     }
     match drifts.len() {
-        0 => Ok(()),
+        0 => {
+            anstream::eprintln!("the schema is as the migrations make it");
+            Ok(())
+        }
         some => Err(Failure::failed(
             anyhow::anyhow!("{some} objects are not as the migrations make them"),
             "`feedmill outbox migrate` adds what a newer version brings; what was changed by hand is put back by hand",

@@ -85,7 +85,7 @@ fn shown(verified: Verified) -> String {
     let Verified { rows, documents, in_flight, findings, repaired } = verified;
     let [rows, documents, in_flight] = [rows, documents, in_flight].map(HumanCount);
     format!(
-        "{rows} rows, {documents} documents compared, {in_flight} still on their way, {findings} differ, {repaired} repaired"
+        "{rows} rows, {documents} documents compared, {in_flight} whose events wait in the outbox, {findings} differ, {repaired} repaired"
     )
 }
 
