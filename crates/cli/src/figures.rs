@@ -146,6 +146,7 @@ mod tests {
             settled_pages: 0,
             lag_changes: Some(lag),
             lag_seconds: Some(lag as f64 / 10.0),
+            changes_waiting: 0,
             changes_per_second: 2.0,
             state,
             dead_letters: 0,

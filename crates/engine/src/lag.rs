@@ -52,6 +52,8 @@ pub struct RangeStatus {
     pub lag_changes: Option<u64>,
     /// Age of the oldest change that is read and not settled. 0 at rest.
     pub lag_seconds: Option<f64>,
+    /// Read and not settled: fewer than `changes_in_flight_max`, and one page more.
+    pub changes_waiting: usize,
     /// Smoothed over ten seconds.
     pub changes_per_second: f64,
     pub state: RangeState,
@@ -374,6 +376,7 @@ impl Gauge {
             settled_pages: inner.settled_pages,
             lag_changes: inner.lag_changes(&self.portion),
             lag_seconds: inner.lag_seconds(now_seconds),
+            changes_waiting: inner.waiting,
             changes_per_second: inner.rate.per_second(now),
             state: inner.state.clone(),
             dead_letters: inner.dead_letters,

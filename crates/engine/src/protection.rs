@@ -47,8 +47,6 @@ pub enum Protection {
     BegunDivisions,
     /// What a host is given before it comes back it takes anew.
     TakenAnew,
-    /// A heartbeat of one's own that failed between two looks, or came after one's time, counts against what was seen.
-    MissesBetweenLooks,
     /// No delivery begins behind the deadline, however late the host is told.
     DeadlineOfDeliveries,
     /// A host that was not heard of stops before others may have its leases.

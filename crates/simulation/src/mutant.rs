@@ -46,7 +46,7 @@ const fn in_world(scale: Scale, name: &'static str, rule: Protection, seeds_max:
 }
 
 impl Mutant {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 24] = [
         tiny("write condition", Protection::WriteCondition, 1_000),
         tiny("target read before sources", Protection::TargetBeforeSources, 2_000),
         tiny("exact skip rule", Protection::ExactSkip, 10_000),
@@ -68,10 +68,9 @@ impl Mutant {
         full("still-time only while own heartbeats succeed", Protection::OwnHeartbeats, 200),
         full("read-back after an ambiguous 409 or 412", Protection::ReadBack, 200),
         full("begun divisions are completed", Protection::BegunDivisions, 100),
-        full("own misses between two looks", Protection::MissesBetweenLooks, 2_000),
         full("the worker's deadline", Protection::Deadline, 200),
         full("a refusal that could not be read back stays in doubt", Protection::LastingDoubt, 1_000),
-        in_world(Scale::Opening, "hosts that make the first leases agree", Protection::AgreedRanges, 2_000),
+        in_world(Scale::Opening, "hosts that make the first leases agree", Protection::AgreedRanges, 200),
         in_world(Scale::Return, "who has a lease that was written since is back", Protection::BackAtWork, 1_000),
         in_world(Scale::Return, "what is given before one comes back is taken anew", Protection::TakenAnew, 1_000),
         full("no delivery begins behind the deadline", Protection::DeadlineOfDeliveries, 2_000),

@@ -37,7 +37,7 @@ use self::rest::{Rest, Sign};
 use self::view::{Seen, View};
 use crate::dead_letters::Ledger;
 use crate::lag::{Gauge, Status};
-use crate::lease::{Expiry, Keeper, Lost, Owner, Weights};
+use crate::lease::{Expiry, Keeper, Lost, OwnBeats, Owner, Weights};
 use crate::lifetime::{Participant, Round};
 use crate::limits::{EXPECTING_INTERVAL, EXPECTING_MAX, WEIGHTS_ANNOUNCED_MAX};
 use crate::listing::{Listing, ids_beginning_with};
@@ -76,9 +76,6 @@ pub(crate) struct Fleet {
     view: View,
     follow: Option<Follow>,
     expiry: Expiry,
-    /// Failed heartbeats and returns of ours that the watch over others knows of.
-    misses: u64,
-    returns: u64,
     /// Whether it was told that this host is.
     fenced: bool,
     weights: Weights,
@@ -133,8 +130,6 @@ impl Fleet {
         let followed_since_return = shared.pulse.returns();
         Self {
             view: View::new(members.keys().cloned()),
-            misses: 0,
-            returns: followed_since_return,
             expiry: Expiry::new(options.heartbeat_expiry, options.heartbeat_interval * 2),
             list_at: shared.clock.monotonic(),
             ranges: BTreeMap::new(),
@@ -225,7 +220,7 @@ impl Fleet {
         let beating = self.shared.pulse.beating_since().is_some();
         self.fenced &= !beating;
         if !beating && !Protection::OwnHeartbeats.holds() {
-            self.expiry.watch(now);
+            self.expiry.watch(now, OwnBeats::default());
         } else if !self.shared.pulse.allows(now) {
             if !std::mem::replace(&mut self.fenced, true) {
                 self.shared.events.tell(crate::Event::Fenced { host: self.me.host.clone() });
@@ -265,24 +260,11 @@ impl Fleet {
         Ok(())
     }
 
-    /// The time since the last look counts, unless a heartbeat of ours failed in it, and nothing of before counts if we were
-    /// away so long that others may have counted us as dead: while something long is asked of the store, that and the next
-    /// success are both over before anybody looks.
     fn watch(&mut self) {
-        let (misses, returns) = (self.shared.pulse.misses(), self.shared.pulse.returns());
-        if std::mem::replace(&mut self.returns, returns) != returns
-            && Protection::OwnHeartbeats.holds()
-            && Protection::MissesBetweenLooks.holds()
-        {
-            self.expiry.begin_anew();
-        }
-        if std::mem::replace(&mut self.misses, misses) != misses
-            && Protection::OwnHeartbeats.holds()
-            && Protection::MissesBetweenLooks.holds()
-        {
-            self.expiry.look_away();
-        }
-        self.expiry.watch(self.shared.clock.monotonic());
+        let pulse = &self.shared.pulse;
+        let own = OwnBeats { misses: pulse.misses(), returns: pulse.returns() };
+        let own = if Protection::OwnHeartbeats.holds() { own } else { OwnBeats::default() };
+        self.expiry.watch(self.shared.clock.monotonic(), own);
     }
 
     /// Everything there is, and what is missing is made.

@@ -18,7 +18,17 @@ pub(crate) struct Expiry {
     /// The longest stretch between two looks that counts as watched.
     step_max: Duration,
     watched_to: Option<Monotonic>,
+    own: OwnBeats,
     owners: BTreeMap<Owner, Stillness>,
+}
+
+/// How the observer's own heartbeats went so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OwnBeats {
+    /// How many failed.
+    pub(crate) misses: u64,
+    /// How many succeeded after others may have counted it as dead.
+    pub(crate) returns: u64,
 }
 
 #[derive(Debug)]
@@ -33,7 +43,7 @@ struct Stillness {
 
 impl Expiry {
     pub(crate) fn new(after: Duration, step_max: Duration) -> Self {
-        Self { after, step_max, watched_to: None, owners: BTreeMap::new() }
+        Self { after, step_max, watched_to: None, own: OwnBeats::default(), owners: BTreeMap::new() }
     }
 
     /// Begins to watch `owner`, or notes the sign it gave; `None` for an owner without any.
@@ -48,8 +58,16 @@ impl Expiry {
         }
     }
 
-    /// Our own heartbeats succeed: the time since the last look counts.
-    pub(crate) fn watch(&mut self, now: Monotonic) {
+    /// Our own heartbeats succeed: the time since the last look counts, unless one failed in it. Where we returned in it, that
+    /// is as with [`Self::begin_anew`]: while something long is asked of the store, misses and the next success are both over
+    /// before anybody looks.
+    pub(crate) fn watch(&mut self, now: Monotonic, own: OwnBeats) {
+        let before = std::mem::replace(&mut self.own, own);
+        if own.returns != before.returns {
+            self.begin_anew();
+        } else if own.misses != before.misses {
+            self.look_away();
+        }
         if let Some(watched_to) = self.watched_to {
             for stillness in self.owners.values_mut() {
                 stillness.stood += now.since(watched_to.max(stillness.since)).min(self.step_max);
@@ -132,12 +150,12 @@ mod tests {
         let (mut expiry, b) = (expiry(), owner("1"));
         expiry.seen(&b, Some("x"), at(0));
         for second in [0, 3, 6] {
-            expiry.watch(at(second));
+            expiry.watch(at(second), OwnBeats::default());
             expiry.seen(&b, Some("x"), at(second));
         }
         assert_eq!(expiry.suspects(), []);
         assert_eq!(expiry.due_at(), Some(at(9)));
-        expiry.watch(at(9));
+        expiry.watch(at(9), OwnBeats::default());
         assert_eq!(expiry.suspects().first(), Some(&b));
         assert!(!expiry.is_dead(&b));
         expiry.confirm(&b);
@@ -151,18 +169,18 @@ mod tests {
     fn who_counted_as_dead_and_has_a_lease_that_was_written_since_is_back() {
         let (mut expiry, dead) = (expiry(), owner("1"));
         expiry.seen(&dead, Some("1"), at(0));
-        expiry.watch(at(0));
-        expiry.watch(at(6));
+        expiry.watch(at(0), OwnBeats::default());
+        expiry.watch(at(6), OwnBeats::default());
         // Who is only suspected is not confused by it.
         expiry.back(&dead, at(6));
-        expiry.watch(at(9));
+        expiry.watch(at(9), OwnBeats::default());
         assert_eq!(expiry.suspects(), std::slice::from_ref(&dead));
         expiry.confirm(&dead);
         assert!(expiry.is_dead(&dead));
         expiry.back(&dead, at(9));
         assert!(!expiry.is_dead(&dead) && expiry.suspects().is_empty());
-        expiry.watch(at(15));
-        expiry.watch(at(18));
+        expiry.watch(at(15), OwnBeats::default());
+        expiry.watch(at(18), OwnBeats::default());
         assert_eq!(expiry.suspects(), [dead]);
     }
 
@@ -171,7 +189,7 @@ mod tests {
         let (mut expiry, b) = (expiry(), owner("1"));
         for second in 0..100 {
             expiry.seen(&b, Some(&(second / 5).to_string()), at(second));
-            expiry.watch(at(second));
+            expiry.watch(at(second), OwnBeats::default());
             assert_eq!(expiry.suspects(), []);
         }
     }
@@ -180,17 +198,17 @@ mod tests {
     fn what_passed_before_a_sign_was_seen_does_not_count() {
         let (mut expiry, old, new) = (expiry(), owner("1"), owner("2"));
         expiry.seen(&old, Some("x"), at(0));
-        expiry.watch(at(0));
+        expiry.watch(at(0), OwnBeats::default());
         // Nobody looked in between.
         expiry.seen(&new, Some("y"), at(4));
-        expiry.watch(at(6));
-        expiry.watch(at(9));
+        expiry.watch(at(6), OwnBeats::default());
+        expiry.watch(at(9), OwnBeats::default());
         assert_eq!((expiry.suspects(), expiry.due_at()), (vec![old.clone()], Some(at(9))));
         expiry.confirm(&old);
         assert_eq!(expiry.due_at(), Some(at(13)));
         // And of who is back.
         expiry.back(&old, at(12));
-        expiry.watch(at(13));
+        expiry.watch(at(13), OwnBeats::default());
         assert_eq!((expiry.suspects(), expiry.due_at()), (vec![new.clone()], Some(at(13))));
         expiry.confirm(&new);
         assert_eq!(expiry.due_at(), Some(at(21)));
@@ -200,14 +218,42 @@ mod tests {
     fn time_in_which_our_own_heartbeats_fail_does_not_count() {
         let (mut expiry, b) = (expiry(), owner("1"));
         expiry.seen(&b, Some("x"), at(0));
-        expiry.watch(at(0));
-        expiry.watch(at(5));
+        expiry.watch(at(0), OwnBeats::default());
+        expiry.watch(at(5), OwnBeats::default());
         expiry.look_away();
-        expiry.watch(at(500));
+        expiry.watch(at(500), OwnBeats::default());
         assert_eq!(expiry.suspects(), []);
-        expiry.watch(at(503));
+        expiry.watch(at(503), OwnBeats::default());
         assert_eq!(expiry.suspects(), []);
-        expiry.watch(at(504));
+        expiry.watch(at(504), OwnBeats::default());
+        assert_eq!(expiry.suspects(), [b]);
+    }
+
+    #[test]
+    fn a_heartbeat_of_ours_that_failed_between_two_looks_counts_against_what_was_seen() {
+        let (mut expiry, b) = (expiry(), owner("1"));
+        let missed = OwnBeats { misses: 1, returns: 0 };
+        expiry.seen(&b, Some("x"), at(0));
+        expiry.watch(at(0), OwnBeats::default());
+        expiry.watch(at(5), OwnBeats::default());
+        expiry.watch(at(10), missed);
+        expiry.watch(at(13), missed);
+        assert_eq!((expiry.suspects(), expiry.due_at()), (vec![], Some(at(14))));
+        expiry.watch(at(14), missed);
+        assert_eq!(expiry.suspects(), [b]);
+    }
+
+    #[test]
+    fn who_returned_between_two_looks_gives_everybody_the_whole_time_again() {
+        let (mut expiry, b) = (expiry(), owner("1"));
+        let returned = OwnBeats { misses: 2, returns: 1 };
+        expiry.seen(&b, Some("x"), at(0));
+        expiry.watch(at(0), OwnBeats::default());
+        expiry.watch(at(6), OwnBeats::default());
+        expiry.watch(at(14), returned);
+        expiry.watch(at(20), returned);
+        assert_eq!((expiry.suspects(), expiry.due_at()), (vec![], Some(at(23))));
+        expiry.watch(at(23), returned);
         assert_eq!(expiry.suspects(), [b]);
     }
 
@@ -215,14 +261,14 @@ mod tests {
     fn a_stretch_in_which_we_were_frozen_counts_as_one_step() {
         let (mut expiry, b) = (expiry(), owner("1"));
         expiry.seen(&b, Some("x"), at(0));
-        expiry.watch(at(0));
-        expiry.watch(at(1000));
+        expiry.watch(at(0), OwnBeats::default());
+        expiry.watch(at(1000), OwnBeats::default());
         assert_eq!(expiry.suspects(), []);
         expiry.begin_anew();
-        expiry.watch(at(1001));
-        expiry.watch(at(1006));
+        expiry.watch(at(1001), OwnBeats::default());
+        expiry.watch(at(1006), OwnBeats::default());
         assert_eq!(expiry.suspects(), []);
-        expiry.watch(at(1010));
+        expiry.watch(at(1010), OwnBeats::default());
         assert_eq!(expiry.suspects(), [b]);
     }
 
@@ -232,7 +278,7 @@ mod tests {
         expiry.seen(&old, Some("x"), at(0));
         for second in 0..=9 {
             expiry.seen(&new, Some(&second.to_string()), at(second));
-            expiry.watch(at(second));
+            expiry.watch(at(second), OwnBeats::default());
         }
         assert_eq!(expiry.suspects().as_slice(), std::slice::from_ref(&old));
         expiry.retain(&BTreeSet::from([new.clone()]));

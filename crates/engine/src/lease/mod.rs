@@ -23,7 +23,7 @@ pub(crate) use audit::{Wanted, faults, mended};
 pub(crate) use division::Divided;
 pub(crate) use document::{LeaseDocument, Owner, Stored, lease_prefix};
 pub use error::Error;
-pub(crate) use expiry::Expiry;
+pub(crate) use expiry::{Expiry, OwnBeats};
 pub(crate) use held::{Failed, HeldLease, Lost};
 pub(crate) use keeper::{Keeper, Listed, Taken};
 pub(crate) use pause::{Pause, id_prefix as pause_prefix};

@@ -2,13 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedmill_clock::{Entropy, ManualClock};
-use feedmill_engine::{Engine, EngineError, Lifetime, Options, Parts, Processor, StartFrom, Summary};
+use feedmill_engine::{Engine, EngineError, Lifetime, Options, Parts, Processor, StartFrom, Status, Summary};
 use feedmill_store_api::Database;
 use futures::FutureExt;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::Plot;
 use crate::gate::Gate;
 use crate::host_clock::HostClock;
 use crate::network::{Cut, FaultyDatabase, Link, Network, Reach};
@@ -19,6 +20,7 @@ use crate::trace::Trace;
 use crate::{Failure, tiny};
 
 const RANGES_MAX: usize = 2;
+const LISTING_OFTEN: Duration = Duration::from_secs(2);
 
 /// A process with an engine in it.
 pub(super) struct Host {
@@ -39,6 +41,8 @@ pub(super) struct Host {
 }
 
 struct Life {
+    name: String,
+    status: Status,
     run: AbortOnDropHandle<Result<Summary, EngineError>>,
     stop: CancellationToken,
     /// Listens to what the engine tells.
@@ -49,6 +53,7 @@ struct Life {
 pub(super) struct Setting<'a> {
     pub(super) one_fleet: bool,
     pub(super) start: StartFrom,
+    pub(super) plot: Plot,
     pub(super) seed: Seed,
     pub(super) clock: &'a ManualClock,
     pub(super) rules: &'a Rules,
@@ -57,12 +62,12 @@ pub(super) struct Setting<'a> {
 
 impl Host {
     pub(super) fn new(name: &'static str, setting: &Setting<'_>) -> Self {
-        let &Setting { one_fleet, start, seed, clock, rules, trace } = setting;
+        let &Setting { one_fleet, start, plot, seed, clock, rules, trace } = setting;
         let (gate, chance) = (Gate::open(), seed.stream(name));
         let clock = HostClock::new(clock, &gate, &chance);
         let account = if one_fleet { "account" } else { name }.to_owned();
         // Members of a fleet have the same settings.
-        let options = options(&seed.stream(&format!("options of {account}")));
+        let options = options(&seed.stream(&format!("options of {account}")), plot);
         let feeds = tiny::feeds(&seed.stream("feeds"));
         let (reach, rules, trace) = (Reach::default(), rules.clone(), trace.clone());
         let (life, lives) = (None, 0);
@@ -91,8 +96,8 @@ impl Host {
             let at_once_max = self.options.deliveries_in_flight_max;
             engine.add(self.rules.watched(processor, &self.account, &life, at_once_max));
         }
-        let mut events = engine.events();
-        let (rules, account) = (self.rules.clone(), self.account.clone());
+        let (status, mut events) = (engine.status(), engine.events());
+        let (name, rules, account) = (life.clone(), self.rules.clone(), self.account.clone());
         let ear = tokio::spawn(async move {
             loop {
                 match events.recv().await {
@@ -104,7 +109,8 @@ impl Host {
         });
         let stop = CancellationToken::new();
         let run = tokio::spawn(engine.run(Lifetime::UntilStopped, stop.clone()).boxed());
-        self.life = Some(Life { run: AbortOnDropHandle::new(run), stop, _ear: AbortOnDropHandle::new(ear) });
+        self.life =
+            Some(Life { name, status, run: AbortOnDropHandle::new(run), stop, _ear: AbortOnDropHandle::new(ear) });
     }
 
     /// The process is gone at once; what it has sent goes its way.
@@ -146,6 +152,17 @@ impl Host {
         self.life.as_ref().is_some_and(|life| !life.run.is_finished())
     }
 
+    /// What is read and not settled is no more than the options allow: less than that, and one page.
+    pub(super) fn look_at_queues(&self) {
+        let Some(Life { name, status, .. }) = &self.life else { return };
+        let waiting_max = self.options.changes_in_flight_max - 1 + self.options.page_items_max;
+        for range in status.ranges().iter().filter(|range| range.changes_waiting > waiting_max) {
+            let (waiting, processor, range) = (range.changes_waiting, &range.processor, &range.range);
+            self.rules
+                .breach(format!("{name} has read {waiting} changes of {range} for {processor}, {waiting_max} at most"));
+        }
+    }
+
     /// An engine that ended without having been told to is told about; one that was stopped is started again by whoever
     /// looks next.
     pub(super) fn look(&mut self) -> Result<(), Failure> {
@@ -173,7 +190,7 @@ pub(crate) fn processors(feeds: &feedmill_user_feed::Options) -> Vec<Processor> 
 }
 
 /// What an operator would sanely choose.
-fn options(chance: &Entropy) -> Options {
+fn options(chance: &Entropy, plot: Plot) -> Options {
     let mut options = Options {
         page_items_max: *chance.one_of(&[1, 3, 20, 1_000]),
         deliveries_in_flight_max: *chance.one_of(&[1, 4, 32]),
@@ -186,5 +203,12 @@ fn options(chance: &Entropy) -> Options {
         ..Options::default()
     };
     options.settle.requests_in_flight_max = *chance.one_of(&[1, 3, 64]);
+    match plot {
+        // Where partitions are cut finer, leases made at different times may overlap without one containing the other.
+        Plot::Opening => options.ranges_per_partition = *chance.one_of(&[1, 2, 3]),
+        // Who lists for long sees late that a heartbeat failed.
+        Plot::Return => options.lease_list_interval = *chance.one_of(&[options.lease_list_interval, LISTING_OFTEN]),
+        Plot::Anything => {}
+    }
     options
 }

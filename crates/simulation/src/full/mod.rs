@@ -9,6 +9,7 @@ mod operators;
 mod trouble;
 mod writer;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,7 +98,7 @@ impl World {
         // Hosts of one fleet share the leases; hosts that call the account differently do not, and do all work twice.
         let one_fleet = chance.happens(0.75) || plot != Plot::Anything;
         let start = if chance.happens(0.3) && plot != Plot::Opening { StartFrom::Now } else { StartFrom::Beginning };
-        let setting = Setting { one_fleet, start, seed, clock, rules: &rules, trace: &trace };
+        let setting = Setting { one_fleet, start, plot, seed, clock, rules: &rules, trace: &trace };
         let count = *chance.one_of(if plot == Plot::Anything { &[1, 2, 2, 3] } else { &[2, 3, 3, 3] });
         let hosts: Vec<_> = HOSTS[..count].iter().map(|name| Host::new(name, &setting)).collect();
         trace.say("world", || {
@@ -125,10 +126,8 @@ impl World {
             world.open().await;
         }
         world.network.set_weather(weather);
-        if plot == Plot::Opening {
-            world.begin_amid_splits().await;
-        }
-        world.act(plot, steps).await;
+        let written = if plot == Plot::Opening { world.begin_amid_splits().await } else { 0 };
+        world.act(plot, written..written + steps).await;
         world.settle_down().await?;
         world.judge(steps)
     }
@@ -150,7 +149,7 @@ impl World {
         }
     }
 
-    async fn act(&mut self, plot: Plot, steps: u64) {
+    async fn act(&mut self, plot: Plot, steps: Range<u64>) {
         let pause =
             *self.chance.one_of(&[Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(5)]);
         for host in self.hosts.iter_mut().filter(|host| !host.is_up()) {
@@ -158,8 +157,9 @@ impl World {
                 host.start(&self.store, &self.network);
             }
         }
-        for step in 0..steps {
+        for step in steps {
             self.clock.sleep(self.chance.up_to(pause)).await;
+            self.hosts.iter().for_each(Host::look_at_queues);
             if plot == Plot::Return && self.chance.happens(0.6) {
                 self.go_and_return().await;
             } else if self.chance.happens(0.25) {
@@ -178,6 +178,7 @@ impl World {
             self.clock.sleep(LOOK).await;
             for host in &mut self.hosts {
                 host.look()?;
+                host.look_at_queues();
                 if !host.is_up() {
                     host.start(&self.store, &self.network);
                 }
@@ -235,7 +236,8 @@ impl World {
             copies: vec![(AUTHOR_POSTS, POSTS), (FOLLOWING, FOLLOWS)],
             gone: self.writer.gone(),
         };
-        projections.differences(&self.store, &self.writer.read(), self.clock.now()).await
+        let differences = projections.differences(&self.store, &self.writer.read(), self.clock.now()).await;
+        differences.into_iter().chain(self.rules.overlaps()).collect()
     }
 
     fn judge(&self, steps: u64) -> Result<Story, Failure> {

@@ -8,6 +8,7 @@ use feedmill_documents::containers::{
 };
 
 use super::World;
+use super::host::Host;
 use crate::network::{Cut, Weather};
 use crate::seed::Chance;
 
@@ -21,6 +22,10 @@ const CUT: f64 = 0.3;
 const RESTART_MAX: Duration = Duration::from_secs(3);
 /// How long the first leases take, more or less.
 const MOMENT: Duration = Duration::from_millis(300);
+/// Until they are made hosts look around for so long at most.
+const OPENING_MAX: Duration = Duration::from_secs(60);
+const OPENING_TROUBLES: u32 = 40;
+const WRITTEN_BEFORE: u64 = 40;
 /// A while longer than the expiry of heartbeats.
 const ABSENCE_MAX: Duration = Duration::from_secs(13);
 /// So long at most nothing else happens, to see what comes of it.
@@ -51,18 +56,36 @@ impl World {
         }
     }
 
-    /// All hosts begin within a moment of each other, and partitions are split in the next ones.
-    pub(super) async fn begin_amid_splits(&mut self) {
+    /// All hosts begin within a moment of each other. While they make their leases, what they read is split and merged, and
+    /// they freeze over what they have begun. Much has been written before. Returns with how many steps.
+    pub(super) async fn begin_amid_splits(&mut self) -> u64 {
+        for step in 0..WRITTEN_BEFORE {
+            self.writer.step(step).await;
+        }
         for host in &mut self.hosts {
             host.start(&self.store, &self.network);
             self.clock.sleep(self.chance.up_to(MOMENT)).await;
         }
-        for _ in 0..RESHAPED.len() {
+        // What they do before takes as long as the weather likes.
+        let end = self.clock.monotonic() + OPENING_MAX;
+        let is_lease = |id: &str| id.contains("..");
+        while self.clock.monotonic() < end && !self.store.by_id(LEASES).await.keys().any(|id| is_lease(id)) {
+            self.clock.sleep(self.chance.up_to(MOMENT / 10)).await;
+        }
+        for _ in 0..OPENING_TROUBLES {
+            let host = self.chance.one_of(&self.hosts);
+            if self.chance.happens(0.3) {
+                host.freeze()
+            } else {
+                host.thaw()
+            }
             let container = *self.chance.one_of(&RESHAPED);
             let done = self.store.reshape(container, &self.chance).await;
             self.trace.say("store", || done);
             self.clock.sleep(self.chance.up_to(MOMENT)).await;
         }
+        self.hosts.iter().for_each(Host::thaw);
+        WRITTEN_BEFORE
     }
 
     /// A host is away for about as long as others need to count it as dead, and what comes of it is met by the next trouble.

@@ -89,6 +89,14 @@ impl Ownership {
         self.leases.values().filter(move |lease| lease.feed == *feed).map(|lease| &lease.range)
     }
 
+    pub(super) fn overlaps(&self) -> Vec<String> {
+        let mut leases: Vec<_> = self.leases.values().map(|lease| (&lease.feed, &lease.range)).collect();
+        leases.sort();
+        let pairs = leases.windows(2).map(|pair| (pair[0], pair[1]));
+        let overlapping = pairs.filter(|(one, next)| one.0 == next.0 && one.1.overlaps(next.1));
+        overlapping.map(|((feed, one), (_, next))| format!("leases of {feed:?} overlap: {one} and {next}")).collect()
+    }
+
     /// A living host's lease is moved by that host alone.
     fn taken_from_the_living(&self, sender: &str, lease: &Lease, at: Monotonic) -> Option<String> {
         let before = self.leases.get(&lease.id)?;

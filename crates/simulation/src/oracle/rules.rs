@@ -91,6 +91,11 @@ impl Rules {
         self.0.broken.lock().clone()
     }
 
+    /// Ranges of a feed that overlap. While one is divided it does so with its parts.
+    pub(crate) fn overlaps(&self) -> Vec<String> {
+        self.0.leases.lock().ownership.overlaps()
+    }
+
     pub(super) fn deliveries(&self) -> &Mutex<Deliveries> {
         &self.0.deliveries
     }
@@ -101,7 +106,7 @@ impl Rules {
         (ownership.delivers(life, feed, key), ownership.ranges(feed).count())
     }
 
-    pub(super) fn breach(&self, what: String) {
+    pub(crate) fn breach(&self, what: String) {
         self.0.trace.say("oracle", || what.clone());
         self.0.broken.lock().push(what);
     }
