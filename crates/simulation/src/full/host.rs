@@ -194,7 +194,7 @@ fn options(chance: &Entropy, plot: Plot) -> Options {
     let mut options = Options {
         page_items_max: *chance.one_of(&[1, 3, 20, 1_000]),
         deliveries_in_flight_max: *chance.one_of(&[1, 4, 32]),
-        changes_in_flight_max: *chance.one_of(&[5, 100, 10_000]),
+        changes_in_flight_max: *chance.one_of(&[2, 100, 10_000]),
         pages_in_flight_max: *chance.one_of(&[2, 10, 1_000]),
         poll_delay_max: Duration::from_secs(*chance.one_of(&[1, 5])),
         checkpoint_pages: *chance.one_of(&[1, 3, 50]),
