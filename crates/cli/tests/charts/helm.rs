@@ -1,13 +1,10 @@
 //! The Helm chart, rendered by a template engine that speaks Go's language; Helm itself is not needed for it.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use gtmpl::{Context, FuncError, Template, Value as Made};
 use serde_json::{Value, json};
 
 use super::manifests::{containers_of, started, yaml};
-use super::{chart, read, skipped};
+use super::{chart, python_with, read, said_to, skipped};
 
 fn made(value: &Value) -> Made {
     match value {
@@ -132,21 +129,16 @@ fn the_chart_starts_the_program_with_settings_and_arguments_it_has() {
 #[test]
 fn what_is_kubernetes_own_fits_its_published_schema() {
     let name = "what_is_kubernetes_own_fits_its_published_schema";
-    let python = std::env::var("FEEDMILL_PYTHON").unwrap_or("python3".to_owned());
-    let there = Command::new(&python).args(["-c", "import kubernetes_validate"]).stderr(Stdio::null()).status();
-    if !there.is_ok_and(|status| status.success()) {
-        return skipped(&format!("{name}: {python} has no kubernetes-validate"));
-    }
+    let Some(python) = python_with("kubernetes_validate") else {
+        return skipped(&format!("{name}: Python has no kubernetes-validate"));
+    };
     skipped(&format!("{name}: ServiceMonitor and ScaledObject, whose schemas no package carries"));
     let script = "import json, sys, kubernetes_validate\n\
         for document in json.load(sys.stdin): kubernetes_validate.validate(document, '1.31', strict=True)";
     for values in variants() {
         let mut documents = rendered(&values);
         documents.retain(|document| !["ServiceMonitor", "ScaledObject"].contains(&document["kind"].as_str().unwrap()));
-        let mut child =
-            Command::new(&python).args(["-c", script]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(Value::from(documents).to_string().as_bytes()).unwrap();
-        let ended = child.wait_with_output().unwrap();
+        let ended = said_to(&python, script, &Value::from(documents));
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     }
 }

@@ -8,7 +8,7 @@ use super::read;
 use crate::support::{Ran, command, feedmill};
 
 /// Files of container-apps/ that describe one app or job each.
-const FILES: [&str; 5] = ["app", "job-event-driven", "job-manual", "job-scheduled", "scaler"];
+pub(super) const FILES: [&str; 5] = ["app", "job-event-driven", "job-manual", "job-scheduled", "scaler"];
 
 /// What a container of ours is started with, wherever it is in a manifest.
 #[derive(Debug, Default)]
