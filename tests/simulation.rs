@@ -124,3 +124,8 @@ fn seed_354_counts_what_passed_before_a_host_was_seen_as_time_in_which_it_stood_
         replay(Scale::Return, seed);
     }
 }
+
+#[test]
+fn seed_30002510_rewinds_an_idle_range_while_the_lease_container_is_split() {
+    replay(Scale::Full, 30_002_510);
+}

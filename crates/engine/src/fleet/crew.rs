@@ -66,6 +66,12 @@ impl Crew {
         self.running.get(lease).map(|running| running.epoch.load(Ordering::Relaxed))
     }
 
+    /// Of all.
+    pub(super) fn epochs(&self) -> Vec<(String, u64)> {
+        let epoch = |running: &Running| running.epoch.load(Ordering::Relaxed);
+        self.running.iter().map(|(lease, running)| (lease.clone(), epoch(running))).collect()
+    }
+
     pub(super) fn gauge(&self, lease: &str) -> Option<&Gauge> {
         self.running.get(lease).map(|running| &*running.gauge)
     }

@@ -269,6 +269,7 @@ impl Fleet {
 
     /// Everything there is, and what is missing is made.
     async fn list(&mut self) -> Result<(), EngineError> {
+        let ran = self.crew.epochs();
         if !self.shared.pulse.is_alone() {
             let attempted = format!("follow {}", self.leases.name());
             let begin = || Follow::begin(Arc::clone(&self.leases));
@@ -286,6 +287,12 @@ impl Fleet {
             self.finer.extend(listed.finer(member.processor.ranges(&self.shared.options, alone)));
             self.ranges.insert(prefix.clone(), listed.ranges);
             self.view.replace(prefix, listed.leases);
+        }
+        // What was written between two feeds is in none. A lease that was taken meanwhile may be younger than the listing.
+        for (id, epoch) in ran {
+            if self.crew.epoch(&id) == Some(epoch) {
+                self.compare(&id);
+            }
         }
         self.list_at = self.shared.clock.monotonic() + self.shared.options.lease_list_interval;
         self.learned()

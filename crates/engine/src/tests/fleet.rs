@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedmill_clock::{Clock, Monotonic};
+use feedmill_store_api::FeedRange;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -319,8 +320,8 @@ async fn a_second_life_of_a_host_takes_its_leases_back_and_ends_the_first() {
     second.running.stop().await;
 }
 
-#[tokio::test]
-async fn a_rewind_reaches_an_idle_range_and_a_removed_lease_is_made_again() {
+/// One host has read what there is, and is idle; then its lease goes to nobody, at the beginning.
+async fn rewound_while_idle(between: impl AsyncFnOnce(&World)) {
     let world = fleet(1, 1).await;
     world.put("a", "1").await;
     let one = Host::start(&world, "one");
@@ -331,11 +332,26 @@ async fn a_rewind_reaches_an_idle_range_and_a_removed_lease_is_made_again() {
     lease["Owner"] = Value::Null;
     lease["ContinuationToken"] = Value::Null;
     lease["properties"]["epoch"] = json!((epoch + 1).to_string());
+    between(&world).await;
     world.overwrite("leases", &lease).await;
     let began = world.clock.monotonic();
     world.wait_for("it is read again", || one.seen.ids() == ["1", "1"]).await;
-    assert!(world.clock.monotonic().since(began) < 2 * HEARTBEAT);
+    assert!(world.clock.monotonic().since(began) < 3 * HEARTBEAT);
     one.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_rewind_reaches_an_idle_range_and_a_removed_lease_is_made_again() {
+    rewound_while_idle(async |_| ()).await;
+}
+
+/// The feed of leases is begun anew behind the rewind, which is in the listing alone.
+#[tokio::test]
+async fn a_rewind_reaches_an_idle_range_while_the_lease_container_is_split() {
+    let split = async |world: &World| {
+        world.store.split("db", "leases", &FeedRange::full()).await.unwrap();
+    };
+    rewound_while_idle(split).await;
 }
 
 #[tokio::test]
