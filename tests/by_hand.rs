@@ -103,3 +103,18 @@ async fn an_item_that_nobody_should_have_is_extra_and_goes() {
     act(&life.world, Act::Repair, &user).await;
     life.check("an item that nobody should have").await;
 }
+
+#[tokio::test]
+async fn a_notification_of_what_never_happened_is_extra_and_goes() {
+    let life = life().await;
+    let (user, mut told) = one_of(&life.world, NOTIFICATIONS, "recipientId").await;
+    for (field, value) in [("id", format!("{user}:follow:{user}:nobody")), ("kind", "follow".to_owned())] {
+        told[field] = json!(value);
+    }
+    told["actorId"] = json!("nobody");
+    life.world.put(NOTIFICATIONS, told).await;
+    let [_, found, _] = act(&life.world, Act::Compare, &user).await;
+    assert_eq!(found.differences.values().map(|each| each.kind.clone()).collect::<Vec<_>>(), [DifferenceKind::Extra]);
+    act(&life.world, Act::Repair, &user).await;
+    life.check("a notification of what never happened").await;
+}
