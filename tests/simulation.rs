@@ -129,3 +129,8 @@ fn seed_354_counts_what_passed_before_a_host_was_seen_as_time_in_which_it_stood_
 fn seed_30002510_rewinds_an_idle_range_while_the_lease_container_is_split() {
     replay(Scale::Full, 30_002_510);
 }
+
+#[test]
+fn seed_30014391_interrupts_a_division_and_its_host_learns_of_the_parts_once_it_has_taken_the_whole() {
+    replay(Scale::Full, 30_014_391);
+}

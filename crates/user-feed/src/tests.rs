@@ -218,6 +218,20 @@ async fn past_the_limit_followers_are_cut_into_chunks_and_everyone_is_reached() 
     assert!(world.documents(USER_FEED).await.values().all(|item| item["text"] == "back"));
 }
 
+/// Otherwise a replay of its dead letter would find nothing to do.
+#[tokio::test]
+async fn a_chunk_of_which_something_was_rejected_stays_work() {
+    let (mut world, options) = (World::new().await, in_chunks(2));
+    let long = format!("m3{}", "x".repeat(1_018));
+    let edges = ["m0", "m1", "m2", &long].map(|follower| edge("a", follower));
+    put(&mut world, &options, &[], &edges).await;
+    let rejected = put(&mut world, &options, &[post("a", "12345")], &[]).await;
+    assert_eq!(rejected.len(), 1, "{rejected:?}");
+    assert_eq!(shown(&world).await, ["m0:12345", "m1:12345", "m2:12345"]);
+    let expected = [("12345:0", "done"), ("12345:1", "todo")].map(|(id, state)| (id.to_owned(), state.to_owned()));
+    assert_eq!(chunks(&world).await, expected.into());
+}
+
 #[tokio::test]
 async fn who_follows_before_the_first_or_behind_the_last_cut_point_is_in_a_chunk_too() {
     let (mut world, options) = (World::new().await, in_chunks(2));

@@ -427,9 +427,9 @@ impl Fleet {
         let just_returned = self.followed_since_return < self.shared.pulse.returns() && Protection::TakenAnew.holds();
         for (lease, order) in duties.orders {
             // What is wanted elsewhere is divided there.
-            let order = match (order, self.finer.get(&lease)) {
-                (Order::Work, Some(parts)) => Order::Divide(parts.clone()),
-                (order, _) => order,
+            let order = match order {
+                Order::Work => self.to_divide(&lease).map_or(Order::Work, Order::Divide),
+                order => order,
             };
             self.crew.order(&lease, order);
         }
@@ -540,6 +540,12 @@ impl Fleet {
         let (shared, status, stop, crew) = (&self.shared, &self.status, &self.stop, &mut self.crew);
         let epoch = Launch { shared, status, stop, member, crew }.range(begin, parts, ranges, loads);
         self.worked.insert(id.to_owned(), epoch);
+    }
+
+    /// What a lease that runs is to be divided into: also where a division was begun and only now turns out to be.
+    fn to_divide(&self, id: &str) -> Option<Vec<FeedRange>> {
+        let parts = self.parts(id, self.view.lease(id)?.lease.range());
+        (!parts.is_empty()).then_some(parts)
     }
 
     /// What a lease is to be divided into, whatever wants that.
