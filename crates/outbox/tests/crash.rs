@@ -45,7 +45,8 @@ async fn a_step_abandoned_at_any_point_is_done_by_the_next() {
     for waits in 1.. {
         world.sql("UPDATE posts SET body = body || 'x'").await;
         if ends_before(waits, relay.step()).await {
-            assert!(waits > 4, "it begins, claims, writes, marks and commits, and waits for each of them");
+            // An answer that is there at once is not waited for, so nobody knows how often it waits.
+            assert!(waits > 1, "it was never abandoned");
             break;
         }
         // The server may not have seen yet that the claim is gone.
@@ -73,7 +74,7 @@ async fn a_page_abandoned_at_any_point_leaves_no_transaction_to_who_comes_next()
         let seen = world.number("SELECT count(*) FROM users").await;
         assert_eq!(seen, i64::from(waits), "it is not committed, abandoned at the wait number {waits}");
         if ended {
-            assert!(waits > 4, "it begins, reads, notes and commits, and waits for each of them");
+            assert!(waits > 1, "it was never abandoned");
             break;
         }
     }
