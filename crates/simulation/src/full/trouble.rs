@@ -75,9 +75,9 @@ impl World {
         for _ in 0..OPENING_TROUBLES {
             let host = self.chance.one_of(&self.hosts);
             if self.chance.happens(0.3) {
-                host.freeze()
+                host.freeze();
             } else {
-                host.thaw()
+                host.thaw();
             }
             let container = *self.chance.one_of(&RESHAPED);
             let done = self.store.reshape(container, &self.chance).await;
