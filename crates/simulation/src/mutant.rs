@@ -70,7 +70,7 @@ impl Mutant {
         full("begun divisions are completed", Protection::BegunDivisions, 100),
         full("the worker's deadline", Protection::Deadline, 200),
         full("a refusal that could not be read back stays in doubt", Protection::LastingDoubt, 1_000),
-        in_world(Scale::Opening, "hosts that make the first leases agree", Protection::AgreedRanges, 200),
+        in_world(Scale::Opening, "hosts that make the first leases agree", Protection::AgreedRanges, 2_000),
         in_world(Scale::Return, "who has a lease that was written since is back", Protection::BackAtWork, 1_000),
         in_world(Scale::Return, "what is given before one comes back is taken anew", Protection::TakenAnew, 1_000),
         full("no delivery begins behind the deadline", Protection::DeadlineOfDeliveries, 2_000),
