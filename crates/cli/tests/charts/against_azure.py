@@ -69,8 +69,8 @@ def differences(hint, value, at, names):
             elif typing.get_origin(of) is typing_extensions.Required:
                 yield f"{at}: {hint.__name__} needs {key}"
     elif hint in PLAIN:
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
-        if not (is_whole if hint is int else is_whole or isinstance(value, float) if hint is float else isinstance(value, hint)):
+        accepted = (int, float) if hint is float else hint
+        if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
             yield f"{at}: {value!r} is not {PLAIN[hint]}"
     else:
         yield f"{at}: nobody knows how to compare with {hint}"

@@ -220,7 +220,7 @@ impl Fleet {
         let beating = self.shared.pulse.beating_since().is_some();
         self.fenced &= !beating;
         if !beating && !Protection::OwnHeartbeats.holds() {
-            self.expiry.watch(now, OwnBeats::default());
+            self.watch();
         } else if !self.shared.pulse.allows(now) {
             if !std::mem::replace(&mut self.fenced, true) {
                 self.shared.events.tell(crate::Event::Fenced { host: self.me.host.clone() });

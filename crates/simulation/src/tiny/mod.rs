@@ -117,7 +117,8 @@ impl World {
 
     /// Back to what it was before the last write.
     async fn undo(&self, step: u64) {
-        self.play.undo(step, &self.chance, &self.clock, &self.store, &self.network, &self.trace).await;
+        let source = self.play.undone(step, &self.chance, self.clock.now());
+        self.play.write(source, &self.store, &self.network, &self.trace).await;
     }
 
     /// Whose last write is late: if it crashes now, nobody sends it again.

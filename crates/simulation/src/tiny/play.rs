@@ -129,20 +129,12 @@ impl Play {
         self.write(self.draw(step, chance, clock.now(), 0.5), store, network, trace).await;
     }
 
-    /// What was written last is undone.
-    pub(super) async fn undo(
-        &self,
-        step: u64,
-        chance: &Entropy,
-        clock: &ManualClock,
-        store: &Store,
-        network: &Network,
-        trace: &Trace,
-    ) {
-        self.write(self.draw(step, chance, clock.now(), 1.0), store, network, trace).await;
+    /// What undoes what was written last.
+    pub(super) fn undone(&self, step: u64, chance: &Entropy, now: Timestamp) -> Source {
+        self.draw(step, chance, now, 1.0)
     }
 
-    async fn write(&self, source: Source, store: &Store, network: &Network, trace: &Trace) {
+    pub(super) async fn write(&self, source: Source, store: &Store, network: &Network, trace: &Trace) {
         trace.say("writer", || format!("{} {}", source.container, String::from_utf8_lossy(&source.body)));
         store.put(&source).await;
         network.landings(source.container).raise();
