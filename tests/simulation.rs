@@ -134,3 +134,13 @@ fn seed_30002510_rewinds_an_idle_range_while_the_lease_container_is_split() {
 fn seed_30014391_interrupts_a_division_and_its_host_learns_of_the_parts_once_it_has_taken_the_whole() {
     replay(Scale::Full, 30_014_391);
 }
+
+#[test]
+fn seed_1581_begins_with_a_heartbeat_whose_reply_is_lost() {
+    replay(Scale::Return, 1_581);
+}
+
+#[test]
+fn seed_5048_writes_the_record_of_a_removal_that_came_to_nothing_late() {
+    replay(Scale::Return, 5_048);
+}

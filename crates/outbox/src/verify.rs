@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Attempted;
 use crate::source::Source;
 use crate::table::Table;
-use crate::{Error, Outbox, decide, document};
+use crate::{Error, OnDead, Outbox, decide, document};
 
 /// Looks at every canonical row and the documents it should have, and at every document and the row it should have.
 pub struct Audit {
@@ -50,6 +50,8 @@ pub enum FindingKind {
     },
     /// The same version with other content.
     Differs,
+    /// An event of it failed for good, and whatever it is behind in waits for somebody to retry or skip that.
+    Held,
     /// No document can be made of the row.
     Unfit(String),
     /// A live document of which there is no row, and never was as far as the database knows.
@@ -63,7 +65,7 @@ pub struct Verified {
     pub rows: u64,
     /// Documents compared.
     pub documents: u64,
-    /// Not compared, because events of their key wait in the outbox.
+    /// Not compared, because events of their key are on their way.
     pub in_flight: u64,
     pub findings: u64,
     /// Of these: repaired.
@@ -83,7 +85,8 @@ struct Expected {
     topic: String,
     key: String,
     payload: String,
-    in_flight: bool,
+    /// Whether the event that decides when the key goes on has failed for good; `None` where none waits.
+    held: Option<bool>,
 }
 
 impl<'r> FromRow<'r, PgRow> for Expected {
@@ -93,7 +96,7 @@ impl<'r> FromRow<'r, PgRow> for Expected {
             topic: row.try_get("topic")?,
             key: row.try_get("key")?,
             payload: row.try_get("payload")?,
-            in_flight: row.try_get("in_flight")?,
+            held: row.try_get("held")?,
         })
     }
 }
@@ -170,13 +173,19 @@ impl Audit {
 
     /// A query of the documents that `rows` should have.
     fn expected(&self, source: &Source, rows: &str) -> String {
-        let Table { name, partition_key, processed_at, .. } = &*self.outbox.table;
+        let Table { name, partition_key, sequence, processed_at, .. } = &*self.outbox.table;
+        // Where the dead are passed, what is behind them is on its way.
+        let deciding = match self.outbox.options.on_dead {
+            OnDead::Hold => "ASC",
+            OnDead::Pass => "DESC",
+        };
         format!(
             "WITH rows AS MATERIALIZED ({rows})
              SELECT {key} AS row_key, event.topic, event.key, event.payload::text AS payload,
-                    EXISTS (SELECT FROM {name} AS o WHERE o.{partition_key}::text = event.topic || ':' || event.key
-                            AND o.{processed_at} IS NULL) AS in_flight
+                    (SELECT {dead} FROM {name} AS o WHERE o.{partition_key}::text = event.topic || ':' || event.key
+                     AND o.{processed_at} IS NULL ORDER BY o.{sequence} {deciding} LIMIT 1) AS held
              FROM rows CROSS JOIN LATERAL {events}(rows.canon) AS event ORDER BY {columns}",
+            dead = self.outbox.table.dead("o"),
             key = source.key_of("(rows.canon)"),
             events = source.events,
             columns = source.columns("(rows.canon)"),
@@ -206,9 +215,17 @@ impl Audit {
     }
 
     async fn compare(&self, expected: &Expected) -> Result<Compared, Error> {
-        if expected.in_flight {
-            return Ok(Compared::InFlight);
+        match expected.held {
+            Some(false) => Ok(Compared::InFlight),
+            Some(true) => Ok(match self.compare_document(expected).await? {
+                Compared::Different(_) => Compared::Different(FindingKind::Held),
+                as_it_should_be => as_it_should_be,
+            }),
+            None => self.compare_document(expected).await,
         }
+    }
+
+    async fn compare_document(&self, expected: &Expected) -> Result<Compared, Error> {
         let unfit = |why: String| Ok(Compared::Different(FindingKind::Unfit(why)));
         let Some(route) = self.outbox.options.routes.get(&expected.topic) else {
             return unfit(format!("no route for topic {}", expected.topic));
@@ -240,7 +257,7 @@ impl Audit {
 
     async fn repair(&self, source: &Source, expected: &Expected, kind: &FindingKind) -> Result<bool, Error> {
         let floor = match kind {
-            FindingKind::Unfit(_) | FindingKind::Stray => return Ok(false),
+            FindingKind::Held | FindingKind::Unfit(_) | FindingKind::Stray => return Ok(false),
             FindingKind::Ahead { stored } => *stored,
             FindingKind::Missing | FindingKind::Behind { .. } | FindingKind::Differs => 0,
         };

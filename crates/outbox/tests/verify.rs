@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use feedmill_outbox::{Audit, Finding, FindingKind, Verified};
+use feedmill_outbox::{Audit, Finding, FindingKind, OnDead, Verified};
 use feedmill_store_api::{Database, DocumentId, Operation, PartitionKey};
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +60,37 @@ async fn every_kind_of_difference_is_found_and_repaired_by_an_event() {
     assert_eq!(audit(&world, false).await.1, []);
     let fourth = world.document("posts_v2", &uuid(4), &uuid(4)).await.unwrap();
     assert_eq!((fourth["version"].as_i64(), fourth["text"].as_str()), (Some(91), Some("second")));
+}
+
+/// Nothing else would ever say so: its events wait, as those do that are on their way.
+#[tokio::test]
+async fn what_is_held_by_a_dead_letter_is_found_and_a_new_event_would_not_help() {
+    const TEST: &str = "what_is_held_by_a_dead_letter_is_found_and_a_new_event_would_not_help";
+    let Some(world) = World::new(TEST).await else { return };
+    world.users(1).await;
+    world.sql(&post(1)).await;
+    world.sql(&post(2)).await;
+    world
+        .sql("UPDATE outbox SET payload = payload - 'version', max_retries = 0 WHERE payload ->> 'postId' LIKE '%1'")
+        .await;
+    world.sql("UPDATE posts SET body = 'second'").await;
+    let relay = world.relay(&world.outbox().await);
+    assert_eq!(audit(&world, false).await.0.in_flight, 2, "nothing was tried yet");
+    world.settle(&relay).await;
+    let (verified, found) = audit(&world, true).await;
+    assert_eq!((verified.documents, verified.in_flight, verified.findings, verified.repaired), (2, 0, 1, 0));
+    assert_eq!((found[0].key.as_str(), &found[0].kind), (format!("post:{}", uuid(1)).as_str(), &FindingKind::Held));
+    assert_eq!(world.number("SELECT count(*) FROM outbox WHERE processed_at IS NULL").await, 2, "no event was made");
+
+    // Where dead letters are passed, what is behind them is on its way, and in the end it is there.
+    let options = feedmill_outbox::Options { on_dead: OnDead::Pass, ..world.options() };
+    let passing = world.outbox_with(options, Arc::new(world.manual.clone())).await;
+    let audit = Audit::new(passing.clone(), Arc::new(world.store.clone()));
+    let look = async || audit.run(false, &CancellationToken::new(), |_| {}, |_| {}).await.expect("a comparison");
+    assert_eq!((look().await.in_flight, look().await.findings), (1, 0));
+    world.settle(&world.relay(&passing)).await;
+    let verified = look().await;
+    assert_eq!((verified.documents, verified.in_flight, verified.findings), (2, 0, 0));
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ impl Mutant {
         full("a refusal that could not be read back stays in doubt", Protection::LastingDoubt, 1_000),
         in_world(Scale::Opening, "hosts that make the first leases agree", Protection::AgreedRanges, 2_000),
         in_world(Scale::Return, "who has a lease that was written since is back", Protection::BackAtWork, 1_000),
-        in_world(Scale::Return, "what is given before one comes back is taken anew", Protection::TakenAnew, 1_000),
+        in_world(Scale::Return, "what is given before one comes back is taken anew", Protection::TakenAnew, 2_000),
         full("no delivery begins behind the deadline", Protection::DeadlineOfDeliveries, 2_000),
         tiny("sources of what is there are read fresh", Protection::FreshOverTargets, 150_000),
         Self {

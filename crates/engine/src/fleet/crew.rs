@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
 use crate::lag::Gauge;
+use crate::lease::Lost;
 use crate::range::{Left, Order};
 use crate::supervisor::{Panicked, Supervisor};
 
@@ -74,6 +75,13 @@ impl Crew {
 
     pub(super) fn gauge(&self, lease: &str) -> Option<&Gauge> {
         self.running.get(lease).map(|running| &*running.gauge)
+    }
+
+    /// The lease was removed in `epoch`; whoever has it in a later one has it still.
+    pub(super) fn removed(&self, lease: &str, epoch: u64) {
+        if self.epoch(lease).is_some_and(|ours| ours <= epoch) {
+            self.order(lease, Order::Lost(Lost { owner: None }));
+        }
     }
 
     /// Tells a range what is wanted of it, unless it knows. A lost lease stays lost.

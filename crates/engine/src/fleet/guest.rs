@@ -257,8 +257,10 @@ impl Guest {
             Some(Ok(changes)) => {
                 self.heard(sent_at);
                 for change in changes {
-                    if let Seen::Lease(id) = self.view.apply(&change.etag, &change.body)? {
-                        self.compare(&id);
+                    match self.view.apply(&change.etag, &change.body)? {
+                        Seen::Lease(id) => self.compare(&id),
+                        Seen::Removed(id, epoch) => self.crew.removed(&id, epoch),
+                        Seen::Other => {}
                     }
                 }
                 self.release_paused();

@@ -67,8 +67,7 @@ impl Heart {
             let (found, _) = self.container.read(&self.key, &self.id, &ReadLevel::Quorum).await?;
             let before = found.map(|found| found.etag);
             let sent_at = self.clock.monotonic();
-            let body = self.says.lock().body();
-            match self.write(before, body).await {
+            match self.write(before, self.next(|_| ())).await {
                 Ok(etag) => {
                     self.pulse.beat(sent_at, self.good_for());
                     return Ok(etag);
@@ -91,12 +90,7 @@ impl Heart {
                 () = self.until(due) => {}
             }
             let sent_at = self.clock.monotonic();
-            let body = {
-                let mut says = self.says.lock();
-                says.beat += 1;
-                says.rests = resting.now(says.beat, &self.rounds);
-                says.body()
-            };
+            let body = self.next(|says| says.rests = resting.now(says.beat, &self.rounds));
             let beaten = tokio::select! {
                 biased;
                 beaten = self.beat(etag.clone(), body) => beaten,
@@ -124,12 +118,7 @@ impl Heart {
 
     /// Says that this host has ended, so that nobody waits for it.
     pub(crate) async fn end(&self) {
-        let body = {
-            let mut says = self.says.lock();
-            says.beat += 1;
-            says.stopped = true;
-            says.body()
-        };
+        let body = self.next(|says| says.stopped = true);
         let last = async {
             let (found, _) = self.container.read(&self.key, &self.id, &ReadLevel::Quorum).await?;
             match found {
@@ -140,6 +129,15 @@ impl Heart {
         if let Some(Err(error)) = timeout(&*self.clock, self.interval, last).await {
             tracing::warn!(host = %self.id, error = %error, "others were not told that this host has ended");
         }
+    }
+
+    /// What is sent next. Each attempt has its own number: one whose reply was lost is a sign of life to others, and to them
+    /// the same number again would be none, while this host would count its time from it.
+    fn next(&self, change: impl FnOnce(&mut Heartbeat)) -> bytes::Bytes {
+        let mut says = self.says.lock();
+        says.beat += 1;
+        change(&mut says);
+        says.body()
     }
 
     /// Beats once, and gives up in time for the next one.

@@ -318,9 +318,13 @@ impl Fleet {
         match timeout(&*self.shared.clock, limit, follow.changes()).await {
             Some(Ok(changes)) => {
                 for change in changes {
-                    if let Seen::Lease(id) = self.view.apply(&change.etag, &change.body)? {
-                        self.compare(&id);
-                        self.noticed(&id);
+                    match self.view.apply(&change.etag, &change.body)? {
+                        Seen::Lease(id) => {
+                            self.compare(&id);
+                            self.noticed(&id);
+                        }
+                        Seen::Removed(id, epoch) => self.crew.removed(&id, epoch),
+                        Seen::Other => {}
                     }
                 }
             }

@@ -21,8 +21,10 @@ pub(crate) struct View {
 /// What a document of the lease container was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// A lease of ours, by its id: as it is, or no more.
+    /// A lease of ours, by its id.
     Lease(String),
+    /// One that was removed in this epoch.
+    Removed(String, u64),
     Other,
 }
 
@@ -46,9 +48,11 @@ impl View {
             }
         } else if let Some(pause) = Pause::parse(body) {
             self.paused.insert(pause.processor, pause.paused);
-        } else if let Some(lease) = lease::removed(&id, body) {
-            self.leases.remove(&lease);
-            return Ok(Seen::Lease(lease));
+        } else if let Some((lease, epoch)) = lease::removed(&id, body) {
+            if self.leases.get(&lease).is_some_and(|known| known.lease.epoch() <= epoch) {
+                self.forget(&lease);
+            }
+            return Ok(Seen::Removed(lease, epoch));
         } else if self.is_lease(&id) {
             let stored = Stored::parse(&Document { etag: etag.clone(), body: body.clone() })?;
             return Ok(if self.learn(stored) { Seen::Lease(id.into_owned()) } else { Seen::Other });

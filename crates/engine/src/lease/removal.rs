@@ -1,11 +1,11 @@
 //! Removes a lease whose parts others hold, and keeps its record: a removed document is in no feed.
 
 use bytes::Bytes;
-use feedmill_store_api::{DocumentId, ErrorKind, Operation, PartitionKey};
+use feedmill_store_api::{Document, DocumentId, ETag, ErrorKind, Operation, PartitionKey};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::document::Stored;
+use super::document::{LeaseDocument, Stored};
 use super::error::Error;
 use super::table::Table;
 
@@ -17,12 +17,15 @@ struct Record {
     was: String,
 }
 
-/// The lease that is no more, where this document says so.
-pub(crate) fn removed(id: &str, body: &[u8]) -> Option<String> {
+/// The lease that is no more, where this document says so, and in which epoch it was to be removed. In a later one it is
+/// still there: the record came late, of a removal that was refused.
+pub(crate) fn removed(id: &str, body: &Bytes) -> Option<(String, u64)> {
     if !id.contains(MARK) {
         return None;
     }
-    serde_json::from_slice::<Record>(body).ok().map(|record| record.was)
+    let Record { was } = serde_json::from_slice(body).ok()?;
+    let lease = LeaseDocument::parse(&Document { etag: ETag::new(""), body: body.clone() }).ok()?;
+    Some((was, lease.epoch()))
 }
 
 impl Table {

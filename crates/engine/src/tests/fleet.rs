@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feedmill_clock::{Clock, Monotonic};
-use feedmill_store_api::FeedRange;
+use feedmill_store_api::{FeedRange, Operation};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -352,6 +352,52 @@ async fn a_rewind_reaches_an_idle_range_while_the_lease_container_is_split() {
         world.store.split("db", "leases", &FeedRange::full()).await.unwrap();
     };
     rewound_while_idle(split).await;
+}
+
+/// The one whose reply is lost is a sign of life to others; this host counts its time from the next.
+#[tokio::test]
+async fn a_first_heartbeat_that_is_sent_again_is_another_sign_of_life() {
+    let world = fleet(1, 1).await;
+    let one = Host::start(&world, "one");
+    let mut lost = 0;
+    one.spy.spoil(move |request| {
+        lost += u32::from(is_heartbeat(request));
+        if lost == 1 && is_heartbeat(request) { Fate::LoseReply } else { Fate::Pass }
+    });
+    until_shared(&world, &[("one", 1)]).await;
+    let requests = one.spy.requests.lock().clone();
+    let bodies = requests.into_iter().filter(is_heartbeat).filter_map(|request| match request.kind {
+        Kind::Write(Operation::Create { body, .. } | Operation::Replace { body, .. }) => Some(body),
+        _ => None,
+    });
+    let beats: Vec<Value> =
+        bodies.map(|body| serde_json::from_slice::<Value>(&body).unwrap()["beat"].clone()).collect();
+    assert!(beats.len() >= 2 && beats.windows(2).all(|pair| pair[0] != pair[1]), "{beats:?}");
+    one.running.stop().await;
+}
+
+/// Of a removal that was refused the record may be late: the host that was to remove it had lost the lease.
+#[tokio::test]
+async fn the_record_of_a_removal_ends_work_on_the_lease_unless_it_was_taken_since() {
+    let world = fleet(1, 1).await;
+    let one = Host::start(&world, "one");
+    until_shared(&world, &[("one", 1)]).await;
+    let lease = world.leases().await.remove(0);
+    let epoch_of = |lease: &Value| lease["properties"]["epoch"].as_str().unwrap().parse::<u64>().unwrap();
+    let (id, taken_in) = (lease["id"].as_str().unwrap(), epoch_of(&lease));
+    let removed_in = async |epoch: u64| {
+        let mut record = lease.clone();
+        record["id"] = id.replace("..", ".was.").into();
+        record["was"] = id.into();
+        record["properties"]["epoch"] = json!(epoch.to_string());
+        world.overwrite("leases", &record).await;
+        world.clock.sleep(3 * HEARTBEAT).await;
+        let leases = world.leases().await;
+        leases.iter().find(|lease| lease["id"] == id).map(epoch_of).unwrap()
+    };
+    assert_eq!(removed_in(taken_in - 1).await, taken_in, "it has it still");
+    assert_eq!(removed_in(taken_in).await, taken_in + 1, "it looked, and took it anew");
+    one.running.stop().await;
 }
 
 #[tokio::test]

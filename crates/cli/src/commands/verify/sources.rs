@@ -15,7 +15,7 @@ use crate::{postgres, store};
 
 /// Compares the source documents with the rows of PostgreSQL they come from; fails where any differs
 ///
-/// What still waits in the outbox is not compared. --repair touches the row of each finding, so that it has a new event, which a relay
+/// What is on its way through the outbox is not compared; what waits there behind an event that failed for good is. --repair touches the row of each finding, so that it has a new event, which a relay
 /// brings in like any other; only then is the document right. A live document that has no row is a finding too; repairing withdraws it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: feedmill verify sources --repair --data-dir ./store")]
@@ -95,6 +95,7 @@ fn print(lines: &mut Lines, finding: &Finding, json: bool) -> std::io::Result<()
         FindingKind::Behind { stored } => ("behind", stored.map(|version| format!("has version {version}"))),
         FindingKind::Ahead { stored } => ("ahead", Some(format!("has version {stored}"))),
         FindingKind::Differs => ("differs", None),
+        FindingKind::Held => ("held", Some("waits for `feedmill outbox retry` or `skip`".to_owned())),
         FindingKind::Unfit(why) => ("unfit", Some(why.clone())),
         FindingKind::Stray => ("stray", Some("has no row".to_owned())),
     };
