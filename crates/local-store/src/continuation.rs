@@ -51,6 +51,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_taken_for_a_token_is_one() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let Some((order, text)) = std::str::from_utf8(bytes).ok().and_then(|text| text.split_once('\n')) else {
+                return;
+            };
+            let Ok(token) = Continuation::decode(text, order) else { return };
+            assert_eq!(Continuation::decode(&token.encode(), order).unwrap(), token);
+        });
+    }
+
+    #[test]
     fn a_token_names_its_order_and_is_refused_by_another_query() {
         let token = Continuation { order: "i0f".to_owned(), passed: 12, within: 3, key: vec![0, 255, 7] };
         assert_eq!(Continuation::decode(&token.encode(), "i0f").unwrap(), token);

@@ -405,6 +405,15 @@ mod tests {
             })
     }
 
+    #[test]
+    fn whatever_text_parses_prints_to_what_parses_to_the_same() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let Some(select) = std::str::from_utf8(bytes).ok().and_then(|text| parse(text).ok()) else { return };
+            let text = select.to_string();
+            assert_eq!(parse(&text), Ok(select), "{text}");
+        });
+    }
+
     proptest! {
         #[test]
         fn what_is_printed_parses_to_the_same(select in selects()) {

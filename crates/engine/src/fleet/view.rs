@@ -150,6 +150,21 @@ mod tests {
 
     use super::*;
 
+    /// Hosts of ours, of .NET and of Java write there, and people.
+    #[test]
+    fn whatever_lies_in_the_lease_container_is_understood_or_refused() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let mut view = View::new(["p".to_owned()]);
+            let Ok(Seen::Lease(id)) = view.apply(&ETag::new("1"), &Bytes::copy_from_slice(bytes)) else { return };
+            let stored = view.lease(&id).expect("it was seen").clone();
+            let written = Bytes::from(stored.lease.clone().into_record().to_string());
+            assert_eq!(view.apply(&ETag::new("2"), &written).unwrap(), Seen::Lease(id.clone()));
+            let again = &view.lease(&id).unwrap().lease;
+            assert_eq!((again.range(), again.position()), (stored.lease.range(), stored.lease.position()));
+            assert!(again.is_same_taking(&stored.lease));
+        });
+    }
+
     #[test]
     fn parts_of_a_range_are_those_within_it_that_are_not_the_whole() {
         let mut view = View::new(["p".to_owned(), "q".to_owned()]);

@@ -111,6 +111,42 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![text, cut, binary, vec(any::<u8>(), 0..40)]
 }
 
+struct Sent<'a> {
+    method: &'a str,
+    path: &'a str,
+    headers: Vec<(&'a str, &'a str)>,
+    body: &'a [u8],
+}
+
+/// As HTTP/1.1 writes a request: a line, headers, an empty line, the body.
+fn request(bytes: &[u8]) -> Option<Sent<'_>> {
+    let end = bytes.windows(2).position(|two| two == b"\n\n").unwrap_or(bytes.len());
+    let mut lines = std::str::from_utf8(&bytes[..end]).ok()?.lines();
+    let (method, path) = lines.next()?.split_once(' ')?;
+    let headers: Vec<_> = lines.map(|line| line.split_once(": ")).collect::<Option<_>>()?;
+    let are_sent = |(name, value): &(&str, &str)| {
+        name.parse::<http::HeaderName>().is_ok() && value.parse::<http::HeaderValue>().is_ok()
+    };
+    let is_sent = method.parse::<http::Method>().is_ok()
+        && path.starts_with('/')
+        && path.parse::<http::Uri>().is_ok()
+        && headers.iter().all(are_sent);
+    is_sent.then(|| Sent { method, path, headers, body: bytes.get(end + 2..).unwrap_or_default() })
+}
+
+#[test]
+fn whatever_bytes_are_sent_the_server_is_not_at_fault() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let Some(Sent { method, path, headers, body }) = request(bytes) else { return };
+        runtime.block_on(async {
+            let world = World::with_container().await;
+            let answer = world.send(method, path, &headers, body.to_vec()).await;
+            assert!(answer.status < 500 || answer.status == 501, "{answer:?}");
+        });
+    });
+}
+
 proptest! {
     #[test]
     fn whatever_is_asked_the_server_is_not_at_fault(

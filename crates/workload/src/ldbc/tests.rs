@@ -68,6 +68,33 @@ fn effects(folder: &Path) -> Vec<Vec<String>> {
     stream(folder).into_iter().map(effects).collect()
 }
 
+/// Files with a NUL between them.
+#[test]
+fn whatever_the_files_say_is_read_or_refused_with_its_place() {
+    const NAMES: [&str; 6] = ["persons.csv", "knows.csv", "messages.csv", "likes.csv", "updates.csv", "base.ndjson"];
+    let folder = tempfile::tempdir().unwrap();
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let mut files = bytes.split(|byte| *byte == 0);
+        for name in NAMES {
+            let path = folder.path().join(name);
+            match files.next() {
+                Some(text) => std::fs::write(path, text).unwrap(),
+                None => drop(std::fs::remove_file(path)),
+            }
+        }
+        let read = || -> Result<(), Error> {
+            let dataset = Dataset::open(folder.path())?.withdrawn_ttl(Duration::from_secs(77));
+            dataset.snapshot(None)?.collect::<Result<Vec<_>, _>>()?;
+            dataset.stream(None)?.collect::<Result<Vec<_>, _>>()?;
+            Ok(())
+        };
+        if let Err(error) = read() {
+            let said = error.to_string();
+            assert!(said.contains(&*folder.path().to_string_lossy()), "{said}");
+        }
+    });
+}
+
 #[test]
 fn a_snapshot_gives_each_row_as_documents_with_causes_before_effects() {
     let folder = tables(&[]);

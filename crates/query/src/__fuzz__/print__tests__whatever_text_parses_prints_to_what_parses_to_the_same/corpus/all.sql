@@ -1,0 +1,1 @@
+SELECT DISTINCT TOP 3 VALUE {"a": c.b[0], 'n': [1, -2.5e3, null, true]} FROM c JOIN t IN c["tags"] WHERE (c.a = @p AND NOT c.b IN (1, 2)) OR c.n BETWEEN 1 AND 2 ORDER BY c.x DESC, c.y OFFSET 1 LIMIT 2

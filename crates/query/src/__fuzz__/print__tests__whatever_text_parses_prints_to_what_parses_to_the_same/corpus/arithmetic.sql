@@ -1,0 +1,1 @@
+SELECT 1 + 2 * -c.a % 3 || 'x' | 1 & ~2 ^ 3 FROM root c WHERE c.a != 1 ? true : false

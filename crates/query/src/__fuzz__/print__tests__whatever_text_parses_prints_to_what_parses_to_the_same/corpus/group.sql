@@ -1,0 +1,1 @@
+SELECT c.k, COUNT(1) AS n, SUM(c.v) FROM c WHERE c.name LIKE 'a%' ESCAPE '!' GROUP BY c.k
