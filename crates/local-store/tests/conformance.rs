@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+// Who fuzzes the library builds this file with the same instrumentation, which must be linked.
+use bolero as _;
 use feedmill_clock::ManualClock;
 use feedmill_local_store::{LocalStore, Options};
 use feedmill_store_api::conformance::Harness;

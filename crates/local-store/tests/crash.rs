@@ -13,6 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+// Who fuzzes the library builds this file with the same instrumentation, which must be linked.
+use bolero as _;
 use bytes::Bytes;
 use feedmill_clock::SystemClock;
 use feedmill_local_store::{LocalStore, OpenError, Options};

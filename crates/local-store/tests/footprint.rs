@@ -6,6 +6,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+// Who fuzzes the library builds this file with the same instrumentation, which must be linked.
+use bolero as _;
 use bytes::Bytes;
 use feedmill_clock::{Clock, Monotonic, SystemClock};
 use feedmill_local_store::{LocalStore, Options};

@@ -281,7 +281,7 @@ mod tests {
     use super::*;
     use crate::ast::{Item, Ordered};
     use crate::functions::Function;
-    use crate::parse;
+    use crate::{Error, parse};
 
     fn operators() -> impl Strategy<Value = Operator> {
         use Operator::{
@@ -410,7 +410,11 @@ mod tests {
         bolero::check!().for_each(|bytes: &[u8]| {
             let Some(select) = std::str::from_utf8(bytes).ok().and_then(|text| parse(text).ok()) else { return };
             let text = select.to_string();
-            assert_eq!(parse(&text), Ok(select), "{text}");
+            match parse(&text) {
+                // It has parentheses that were not written, and may be deeper than is read.
+                Err(Error::Syntax { reason, .. }) if reason.starts_with("expressions may be nested") => {}
+                again => assert_eq!(again, Ok(select), "{text}"),
+            }
         });
     }
 

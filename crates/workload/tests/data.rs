@@ -12,6 +12,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+// Who fuzzes the library builds this file with the same instrumentation, which must be linked.
+use bolero as _;
 use feedmill_workload::expected::{Expected, Options, Post, Sources};
 use feedmill_workload::ic;
 use feedmill_workload::ldbc::Dataset;
