@@ -15,8 +15,9 @@ use crate::{postgres, store};
 
 /// Compares the source documents with the rows of PostgreSQL they come from; fails where any differs
 ///
-/// What is on its way through the outbox is not compared; what waits there behind an event that failed for good is. --repair touches the row of each finding, so that it has a new event, which a relay
-/// brings in like any other; only then is the document right. A live document that has no row is a finding too; repairing withdraws it.
+/// What is on its way through the outbox is not compared; what waits there behind an event that failed for good is. --repair touches
+/// the row of each finding, so that it has a new event, which a relay brings in like any other; only then is the document right. A
+/// live document that has no row is a finding too; repairing withdraws it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: feedmill verify sources --repair --data-dir ./store")]
 pub(super) struct Args {
